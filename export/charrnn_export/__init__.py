@@ -1,0 +1,1 @@
+"""Write the step of a character model as ONNX and TFLite, checked against the model it was made from."""

@@ -1,0 +1,138 @@
+"""Writing a bundle: convert, describe, check, and only then write, the manifest last.
+
+Every format is converted and passes the parity gate, run by the engine that devices use and from the very bytes that
+will be written, before the first file is touched.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from charrnn_export.model_card import model_card
+from charrnn_export.parity import FP32, check_parity
+from charrnn_runtime import golden
+from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite
+from charrnn_runtime.errors import ModelFileError, OperationError
+from charrnn_runtime.files import json_bytes, sha256, write_atomically
+from charrnn_runtime.loading import open_bytes, read_manifest
+from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, Manifest
+from charrnn_runtime.step import Step, StepWeights
+from charrnn_runtime.vocabulary import Tokens
+
+Format = Literal["onnx", "tflite"]
+FORMATS: tuple[Format, ...] = ("onnx", "tflite")
+
+CARD_NAME = "README.md"
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is exported."""
+
+    weights: StepWeights
+    """The numbers of the step."""
+
+    reference: Step
+    """The trained model itself, which the exported step must agree with."""
+
+    description: Description
+    """What is known of it; its golden transcript is recorded here, from the reference."""
+
+    held_out: Sequence[Tokens]
+    """Lines on which bits per character are compared, int32 [length] each."""
+
+
+def export_bundle(
+    original: Original,
+    folder: Path,
+    formats: Sequence[Format],
+    *,
+    report: Callable[[str], None] = lambda message: None,
+) -> Manifest:
+    """Export a model to some formats and write them, with their manifest, into a bundle.
+
+    Files of other formats that are there already stay if they were made from the same model, and go otherwise.
+
+    Args:
+        original: What to export.
+        folder: The bundle; made if it is not there.
+        formats: Which formats, at least one.
+        report: Called with a sentence at each stage.
+
+    Raises:
+        ParityError: An exported step does not agree with the original; nothing was written.
+        OperationError: A converter or the disk failed; what was there is still there.
+    """
+    description = _with_golden(original)
+    files = {}
+    for name in formats:
+        report(f"converting to {name} and comparing with the trained model")
+        data, entry = _export(original, description, name)
+        files[file_name(name)] = (data, entry)
+    kept = _files_of_the_same_model(folder, description)
+    entries = {**kept, **{name: entry for name, (_, entry) in files.items()}}
+    manifest = Manifest(description, {name: entries[name] for name in map(file_name, FORMATS) if name in entries})
+    _write(folder, manifest, {name: data for name, (data, _) in files.items()})
+    return manifest
+
+
+def file_name(name: Format) -> str:
+    """Return the name of the file of a format at full precision."""
+    return f"model.{name}"
+
+
+def _with_golden(original: Original) -> Description:
+    description = original.description
+    transcript = golden.record(
+        original.reference, description.vocabulary, stop_at_boundary=description.stop_at_boundary
+    )
+    return replace(description, golden=transcript)
+
+
+def _export(original: Original, description: Description, name: Format) -> tuple[bytes, FileEntry]:
+    data, opset = _converters()[name](original.weights, description)
+    loaded = open_bytes(Path(file_name(name)), data)
+    parity = check_parity(original.reference, loaded.step, original.held_out, name=file_name(name), tolerance=FP32)
+    transcript = description.golden
+    if transcript is not None:
+        golden.replay(loaded.step, description.vocabulary, transcript, stop_at_boundary=description.stop_at_boundary)
+    return data, FileEntry(name, "fp32", len(data), sha256(data), opset, parity.to_json())
+
+
+def _converters() -> Mapping[Format, Callable[[StepWeights, Description], tuple[bytes, int | None]]]:
+    # Loading TensorFlow takes seconds; only an export pays for it.
+    from charrnn_export import onnx_format, tflite_format
+
+    return {
+        "onnx": lambda weights, description: (
+            attach_to_onnx(onnx_format.convert(weights), description.to_json()),
+            onnx_format.OPSET,
+        ),
+        "tflite": lambda weights, description: (
+            attach_to_tflite(tflite_format.convert(weights), description.to_json()),
+            None,
+        ),
+    }
+
+
+def _files_of_the_same_model(folder: Path, description: Description) -> Mapping[str, FileEntry]:
+    try:
+        before = read_manifest(folder)
+    except ModelFileError:
+        return {}
+    return before.files if before.description == description else {}
+
+
+def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperationError(f"could not make {folder}: {error.strerror or error}") from error
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+    write_atomically(folder / CARD_NAME, model_card(manifest).encode())
+    write_atomically(folder / MANIFEST_NAME, json_bytes(manifest.to_json()))
+    for name in map(file_name, FORMATS):
+        if name not in manifest.files:
+            (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""The README.md of a bundle: what the model is, and how to drive it from any language."""
+
+from charrnn_runtime.manifest import FileEntry, Manifest, signature
+
+
+def model_card(manifest: Manifest) -> str:
+    """Return the text of the card, in Markdown."""
+    description = manifest.description
+    tensors = signature(description.vocabulary.size, description.units)
+    files = "\n".join(_file_row(name, entry) for name, entry in manifest.files.items())
+    return f"""# A character model
+
+{_figures(manifest)}
+
+| file | format | precision | bytes | one step differs by at most | bits per character differ by |
+|---|---|---|---|---|---|
+{files}
+
+Each file agrees with the trained model as the table says, and carries its own description and a golden transcript:
+`python -m charrnn_runtime verify .` replays it on this device, `python -m charrnn_runtime sample .` draws from it.
+
+## Driving it from another language
+
+Every file holds one step. Bind the tensors by name:
+
+| | name | type | shape |
+|---|---|---|---|
+{_tensor_rows("in", tensors["inputs"])}
+{_tensor_rows("out", tensors["outputs"])}
+
+1. Begin with all states zero and `token` 0, the newline, which is the boundary of a line.
+2. Feed the token and the states; draw the next token from softmax(`logits` / temperature).
+3. Feed that token with the `_out` states; stop when token 0 is drawn.
+
+The character of token i stands at position i of `vocabulary.characters` in manifest.json (one code point each, newline
+first). Text that is fed must have the normal form and case that the manifest's `vocabulary` names.
+"""
+
+
+def _figures(manifest: Manifest) -> str:
+    description = manifest.description
+    layers = " + ".join(map(str, description.units))
+    lines = [f"An LSTM of {layers} units over {description.vocabulary.size} characters."]
+    source = description.training.get("source")
+    if source:
+        lines.append(f"Trained on {source}; manifest.json has the counts, the digest of the data and the figures.")
+    return " ".join(lines)
+
+
+def _file_row(name: str, entry: FileEntry) -> str:
+    parity = entry.parity
+    return (
+        f"| {name} | {entry.format} | {entry.precision} | {entry.bytes:,} | "
+        f"{parity['one_step_max_abs_diff']:.1e} | {parity['delta_bits_per_character']:+.1e} |"
+    )
+
+
+def _tensor_rows(direction: str, tensors: dict[str, dict[str, object]]) -> str:
+    return "\n".join(
+        f"| {direction} | {name} | {tensor['dtype']} | {tensor['shape']} |" for name, tensor in tensors.items()
+    )

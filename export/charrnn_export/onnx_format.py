@@ -1,0 +1,53 @@
+"""Weights to ONNX bytes. The one module that knows tf2onnx, whose upkeep is uncertain."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import onnx
+import tf2onnx
+
+from charrnn_export.graph import input_signature, step_function
+from charrnn_runtime.step import StepWeights
+
+OPSET = 17
+"""Old enough for every onnxruntime of recent years, on phones and in browsers."""
+
+BATCH = "batch"
+
+
+def convert(weights: StepWeights) -> bytes:
+    """Return the step as an ONNX model, opset 17 and IR version 8, checked by onnx's own checker."""
+    with _quiet_tf2onnx():
+        model, _ = tf2onnx.convert.from_function(
+            step_function(weights), input_signature=input_signature(weights), opset=OPSET
+        )
+    tidied = _tidy(model)
+    onnx.checker.check_model(tidied, full_check=True)
+    serialized: bytes = tidied.SerializeToString(deterministic=True)
+    return serialized
+
+
+def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give the batch axis its name and leave out what varies from one conversion to the next or is not used."""
+    graph = model.graph
+    graph.name, graph.doc_string = "charrnn_step", ""
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+    del graph.value_info[:]
+    used = {node.domain for node in graph.node}
+    for entry in reversed([entry for entry in model.opset_import if entry.domain not in used]):
+        model.opset_import.remove(entry)
+    model.producer_name, model.producer_version = "charrnn", ""
+    return model
+
+
+@contextlib.contextmanager
+def _quiet_tf2onnx() -> Iterator[None]:
+    logger = logging.getLogger("tf2onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,151 @@
+"""The parity gate: does a step behave like the one it was made from?
+
+Three questions, from the sharpest to the one people care about: does one step from random states give the same
+numbers, for every token, at several batch sizes; does a long greedy rollout give the same text; does held-out text cost
+the same bits per character. Any two steps can be compared. NaN fails: the test is `not (difference <= tolerance)`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from charrnn_runtime.errors import ParityError
+from charrnn_runtime.scoring import bits_per_character
+from charrnn_runtime.step import Float32, Int32, State, Step, state_names, zero_state
+from charrnn_runtime.vocabulary import BOUNDARY, Tokens
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What an exported step may differ by."""
+
+    one_step: float
+    """Largest absolute difference of any output of one step; no relative part."""
+
+    bits_per_character: float
+    """Largest difference on held-out text, in bits per character."""
+
+    rollout_steps: int
+    """Length of the greedy rollout whose text must be identical."""
+
+
+FP32 = Tolerance(one_step=1e-5, bits_per_character=1e-3, rollout_steps=1000)
+"""Rounding differs by 5e-7 to 1e-6 from engine to engine at float32, measured; a real fault by far more."""
+
+_BATCHES = (1, 7)
+_SEED = 20181
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What the gate measured on a step that passed it."""
+
+    one_step_max_abs_diff: float
+    """Worst over all outputs, tokens and batch sizes."""
+
+    rollout_steps: int
+    """Greedy steps with identical text."""
+
+    bits_per_character: float
+    """Of the exported step, on held-out lines."""
+
+    delta_bits_per_character: float
+    """The same minus that of the original."""
+
+    num_lines: int
+    """How many held-out lines that was measured on."""
+
+    tolerance: Tolerance
+    """What was allowed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that the manifest holds."""
+        return asdict(self)
+
+
+def check_parity(
+    reference: Step, candidate: Step, lines: Sequence[Tokens], *, name: str, tolerance: Tolerance = FP32
+) -> ParityReport:
+    """Compare a step with the one it was made from.
+
+    Args:
+        reference: The original.
+        candidate: What was exported, run by a real engine.
+        lines: Held-out lines, int32 [length] each, at least one.
+        name: What to call the candidate in an error.
+        tolerance: What is allowed.
+
+    Raises:
+        ParityError: They differ; the message says which check failed, and by how much.
+    """
+    expected, received = (reference.vocab_size, reference.units), (candidate.vocab_size, candidate.units)
+    if expected != received:
+        raise ParityError(f"{name}: sizes differ: expected vocab_size and units {expected}, received {received}")
+    one_step = _compare_one_step(reference, candidate, name, tolerance.one_step)
+    _compare_rollout(reference, candidate, name, tolerance.rollout_steps)
+    bits = bits_per_character(candidate, lines)
+    delta = bits - bits_per_character(reference, lines)
+    if not abs(delta) <= tolerance.bits_per_character:
+        raise ParityError(
+            f"{name}: bits per character on {len(lines)} held-out lines: differ by {delta:+.2e}, "
+            f"allowed are {tolerance.bits_per_character:.0e}"
+        )
+    return ParityReport(one_step, tolerance.rollout_steps, bits, delta, len(lines), tolerance)
+
+
+def random_state(units: tuple[int, ...], batch: int, generator: np.random.Generator) -> State:
+    """Return a state such as a cell can reach: h uniform in (-1, 1), c normal with deviation 2."""
+    state: list[Float32] = []
+    for size in units:
+        state.append(generator.uniform(-1, 1, (batch, size)).astype(np.float32))
+        state.append(generator.normal(0, 2, (batch, size)).astype(np.float32))
+    return tuple(state)
+
+
+def greedy_rollout(step: Step, num_steps: int) -> Int32:
+    """Return the tokens, int32 [num_steps], of always taking the most probable one from the start of a line."""
+    token, state = np.array([BOUNDARY], np.int32), zero_state(step.units, 1)
+    tokens = np.empty(num_steps, np.int32)
+    for position in range(num_steps):
+        logits, state = step(token, state)
+        token = logits.argmax(axis=1).astype(np.int32)
+        tokens[position] = token[0]
+    return tokens
+
+
+def _compare_one_step(reference: Step, candidate: Step, name: str, tolerance: float) -> float:
+    generator = np.random.default_rng(_SEED)
+    names = ("logits", *(f"{state}_out" for state in state_names(len(reference.units))))
+    worst = 0.0
+    # The last batch feeds every token there is, so that no row of the table goes unchecked.
+    for batch in (*_BATCHES, reference.vocab_size):
+        token = generator.permutation(np.arange(batch, dtype=np.int32) % reference.vocab_size)
+        state = random_state(reference.units, batch, generator)
+        for output, want, got in zip(
+            names, _outputs(reference, token, state), _outputs(candidate, token, state), strict=True
+        ):
+            difference = float(np.abs(want - got).max()) if want.shape == got.shape else np.nan
+            if not difference <= tolerance:
+                raise ParityError(
+                    f"{name}: one step from random states, batch {batch}: {output} differs by {difference:.2e}, "
+                    f"allowed are {tolerance:.0e}"
+                )
+            worst = max(worst, difference)
+    return worst
+
+
+def _outputs(step: Step, token: Int32, state: State) -> tuple[Float32, ...]:
+    logits, after = step(token, state)
+    return (logits, *after)
+
+
+def _compare_rollout(reference: Step, candidate: Step, name: str, num_steps: int) -> None:
+    want, got = greedy_rollout(reference, num_steps), greedy_rollout(candidate, num_steps)
+    if not np.array_equal(want, got):
+        first = int(np.flatnonzero(want != got)[0])
+        raise ParityError(
+            f"{name}: greedy rollout of {num_steps} steps: the text differs from character {first + 1} on, "
+            f"expected token {want[first]}, received {got[first]}"
+        )

@@ -1,0 +1,129 @@
+"""Reading and writing files so that nobody ever meets half of one.
+
+Writing goes through a temporary name beside the target, is flushed to the disk, and is then renamed over it: a reader
+sees the old file or the new one, and a write that fails leaves what was there. Reading is bounded in size and happens
+once, so that the bytes that were checked are the bytes that are used.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from charrnn_runtime.errors import ModelFileError, OperationError
+
+MAX_MODEL_BYTES = 1 << 30
+"""Largest model file that is read: far above any character model, far below what would exhaust a small board."""
+
+MAX_JSON_BYTES = 64 << 20
+"""Largest JSON file that is read (a manifest with its held-out sample is a few hundred kilobytes)."""
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part.
+
+    Args:
+        path: The file to write; its folder must exist.
+        data: The whole content.
+
+    Raises:
+        OperationError: The file could not be written (full disk, no permission); what was there is still there.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OperationError(
+            f"could not write {path}: {error.strerror or error}; what was there is unchanged"
+        ) from error
+
+
+def write_json_atomically(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object, readable for people: indented, characters as themselves, keys in the order given."""
+    write_atomically(path, json_bytes(value))
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Return a JSON object as UTF-8, indented, ending in a newline; a NaN in it is an error of the caller."""
+    return (json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a whole file, once.
+
+    Args:
+        path: The file.
+        limit: The largest size accepted, in bytes.
+
+    Raises:
+        ModelFileError: The file is missing, not a file, unreadable, or larger than the limit.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise ModelFileError(f"could not read {path}: {error.strerror or error}") from error
+    if len(data) > limit:
+        raise ModelFileError(f"{path} is larger than the {limit:,} bytes a file of its kind may have; it is not read")
+    return data
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        ModelFileError: The file cannot be read or does not hold a JSON object.
+    """
+    return parse_json(read_bounded(path, MAX_JSON_BYTES), str(path))
+
+
+def parse_json(data: bytes, name: str) -> dict[str, Any]:
+    """Parse bytes that hold one JSON object; `name` says in an error where they came from.
+
+    Raises:
+        ModelFileError: The bytes are not UTF-8, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{name} is damaged: expected a JSON object, received something else ({error})") from error
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{name} is damaged: expected a JSON object, received a {type(value).__name__}")
+    return value
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 digest of some bytes in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _umask() -> int:
+    # os.umask can only be read by setting it; mkstemp makes files private, which a shared model folder should not be.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without it the rename itself may be lost when the power fails. Windows cannot open folders.
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

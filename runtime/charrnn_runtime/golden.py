@@ -1,0 +1,127 @@
+"""The golden transcript: a short record of what the original model says, which every engine must repeat.
+
+It is recorded from the trained model at export, travels inside every exported file, and is replayed on the device by
+`verify`, with no other reference at hand: a greedy line, a few drawn ones, and the log-probability of each character.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from charrnn_runtime.drawing import Drawing
+from charrnn_runtime.errors import ModelFileError, ParityError
+from charrnn_runtime.sampling import Request, sample_tokens
+from charrnn_runtime.scoring import log_probabilities
+from charrnn_runtime.step import Step
+from charrnn_runtime.vocabulary import Tokens, Vocabulary
+
+GOLDEN_SEED = 7
+GOLDEN_SAMPLES = 8
+GOLDEN_LENGTH = 50
+LOG_PROBABILITY_TOLERANCE = 1e-4
+"""Largest difference of a log-probability, in nats, of a float32 engine: some 50 steps of rounding, with room."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What the original model says."""
+
+    seed: int
+    """Of the drawn lines, at temperature 1."""
+
+    max_length: int
+    """Of greedy and drawn lines, in characters."""
+
+    greedy: str
+    """The line of temperature 0."""
+
+    samples: tuple[str, ...]
+    """Drawn lines number 0, 1, ... of the seed."""
+
+    log_probabilities: tuple[tuple[float, ...], ...]
+    """Of each drawn line, the log-probability (nats) of each character and of the boundary."""
+
+    tolerance: float = LOG_PROBABILITY_TOLERANCE
+    """Largest difference of a log-probability that a replay may show, in nats."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that manifests and exported files hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Golden":
+        """Rebuild a transcript from its JSON object.
+
+        Raises:
+            ModelFileError: The object is not a transcript.
+        """
+        try:
+            return cls(
+                seed=int(value["seed"]),
+                max_length=int(value["max_length"]),
+                greedy=str(value["greedy"]),
+                samples=tuple(str(text) for text in value["samples"]),
+                log_probabilities=tuple(tuple(map(float, row)) for row in value["log_probabilities"]),
+                tolerance=float(value["tolerance"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"golden transcript: expected one, received something else ({error})") from error
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How an engine did on a transcript."""
+
+    num_lines: int
+    """How many lines it repeated, character for character."""
+
+    max_abs_diff: float
+    """The worst difference of a log-probability, in nats."""
+
+    tolerance: float
+    """What was allowed."""
+
+
+def record(step: Step, vocabulary: Vocabulary, *, stop_at_boundary: bool) -> Golden:
+    """Return the transcript of a model; `step` must be the original one."""
+    greedy, *samples = _say(step, GOLDEN_SEED, GOLDEN_SAMPLES, GOLDEN_LENGTH, stop_at_boundary)
+    scores = log_probabilities(step, samples)
+    return Golden(
+        seed=GOLDEN_SEED,
+        max_length=GOLDEN_LENGTH,
+        greedy=vocabulary.decode(greedy),
+        samples=tuple(vocabulary.decode(tokens) for tokens in samples),
+        log_probabilities=tuple(tuple(round(float(value), 9) for value in row) for row in scores),
+    )
+
+
+def replay(step: Step, vocabulary: Vocabulary, golden: Golden, *, stop_at_boundary: bool) -> Replay:
+    """Let a step say what the transcript holds, and compare.
+
+    Raises:
+        ParityError: It says something else; the message names the first check that failed, and by how much.
+    """
+    expected = [golden.greedy, *golden.samples]
+    said = _say(step, golden.seed, len(golden.samples), golden.max_length, stop_at_boundary)
+    for number, (want, tokens) in enumerate(zip(expected, said, strict=True)):
+        if want != (got := vocabulary.decode(tokens)):
+            kind = f"drawn line {number - 1}" if number else "greedy line"
+            raise ParityError(f"golden transcript: {kind}: expected {want!r}, received {got!r}")
+    scores = log_probabilities(step, said[1:])
+    if [len(row) for row in scores] != [len(row) for row in golden.log_probabilities]:
+        raise ModelFileError("golden transcript: its lines and log-probabilities are not of one length; it was changed")
+    worst = float(np.abs(np.concatenate(scores) - np.concatenate(golden.log_probabilities)).max(initial=0))
+    if not worst <= golden.tolerance:
+        raise ParityError(
+            f"golden transcript: log-probabilities differ by {worst:.2e} nats, allowed are {golden.tolerance:.0e}"
+        )
+    return Replay(len(expected), worst, golden.tolerance)
+
+
+def _say(step: Step, seed: int, count: int, max_length: int, stop_at_boundary: bool) -> list[Tokens]:
+    nothing = np.empty(0, np.int32)
+    greedy = Request(nothing, max_length, Drawing(temperature=0), seed, stop_at_boundary)
+    drawn = Request(nothing, max_length, Drawing(), seed, stop_at_boundary)
+    return [sample.tokens for sample in (*sample_tokens(step, greedy, 1), *sample_tokens(step, drawn, count))]

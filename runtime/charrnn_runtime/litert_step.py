@@ -1,0 +1,90 @@
+"""The step run by LiteRT (TFLite). The one module that imports ai_edge_litert, and only when a step is made."""
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from charrnn_runtime.errors import EngineMissingError, ModelFileError
+from charrnn_runtime.manifest import SIGNATURE_NAME
+from charrnn_runtime.step import Float32, Int32, State, state_names
+
+
+class LiteRTStep:
+    """An exported .tflite as a `charrnn_runtime.step.Step`.
+
+    An interpreter is not thread-safe (used by two threads it gives wrong numbers without an error), so calls take a
+    lock; for speed on several threads make one step for each.
+    """
+
+    def __init__(self, data: bytes, *, name: str = "the model", num_threads: int = 1) -> None:
+        """Make an interpreter from the bytes of a model.
+
+        Args:
+            data: The model, already checked against its digest: a damaged one can end the process.
+            name: What to call the file in an error.
+            num_threads: Threads inside one operator; one is fastest for cells of this size.
+
+        Raises:
+            EngineMissingError: ai-edge-litert is not installed.
+            ModelFileError: LiteRT refuses the bytes, or they hold no step.
+        """
+        self._interpreter = _interpreter(data, name, num_threads)
+        self._lock = threading.Lock()
+        inputs, outputs = _details(self._interpreter, name)
+        self.units = tuple(int(inputs[f"h_{i}"]["shape"][1]) for i in range((len(inputs) - 1) // 2))
+        self.vocab_size = int(outputs["logits"]["shape"][1])
+        names = state_names(len(self.units))
+        self._inputs = [int(inputs[key]["index"]) for key in ("token", *names)]
+        self._outputs = [int(outputs[key]["index"]) for key in ("logits", *(f"{state}_out" for state in names))]
+        self._batch = 0
+
+    def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
+        """Feed one token a row; see `charrnn_runtime.step.Step`."""
+        with self._lock:
+            if len(token) != self._batch:
+                self._resize(len(token))
+            for index, array in zip(self._inputs, (token, *state), strict=True):
+                self._interpreter.set_tensor(index, array)
+            self._interpreter.invoke()
+            logits, *after = [self._interpreter.get_tensor(index) for index in self._outputs]
+        return logits, tuple(after)
+
+    def _resize(self, batch: int) -> None:
+        shapes = [(batch,), *((batch, size) for size in self.units for _ in "hc")]
+        for index, shape in zip(self._inputs, shapes, strict=True):
+            self._interpreter.resize_tensor_input(index, shape)
+        self._interpreter.allocate_tensors()
+        self._batch = batch
+
+
+def _interpreter(data: bytes, name: str, num_threads: int) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise EngineMissingError(
+            f"{name} needs LiteRT, which is not installed here: `pip install ai-edge-litert`, or use the .onnx file"
+        ) from error
+    try:
+        return Interpreter(model_content=data, num_threads=num_threads)
+    except (ValueError, RuntimeError) as error:
+        raise ModelFileError(f"LiteRT cannot load {name}: {str(error).splitlines()[0]}") from error
+
+
+def _details(interpreter: Any, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    signatures = interpreter.get_signature_list()
+    if SIGNATURE_NAME not in signatures:
+        raise ModelFileError(f"{name} is not a step: expected a signature 'step', received {sorted(signatures)}")
+    runner = interpreter.get_signature_runner(SIGNATURE_NAME)
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    states = state_names((len(inputs) - 1) // 2)
+    if {*inputs} != {"token", *states} or {*outputs} != {"logits", *(f"{state}_out" for state in states)}:
+        raise ModelFileError(
+            f"{name} is not a step: expected token, h_0, c_0 ... in and logits, h_0_out, c_0_out ... out; "
+            f"received {sorted(inputs)} in and {sorted(outputs)} out"
+        )
+    for key, tensor in (*inputs.items(), *outputs.items()):
+        expected = np.int32 if key == "token" else np.float32
+        if tensor["dtype"] != expected or len(tensor["shape"]) != (1 if key == "token" else 2):
+            raise ModelFileError(f"{name} is not a step: {key} is {tensor['dtype'].__name__} {list(tensor['shape'])}")
+    return inputs, outputs

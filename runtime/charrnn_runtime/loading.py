@@ -1,0 +1,218 @@
+"""From a path to a step and its description: a run, a bundle, or one exported file.
+
+Every byte is read once and checked before an engine sees it: size, digest against the manifest (or against the one the
+file carries), names and shapes, vocabulary against logits. Nothing here is unpickled, and no file outside the one that
+was named is followed.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn_runtime.attachment import ONNX_KEY, check_onnx, detach_from_tflite
+from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
+from charrnn_runtime.files import MAX_MODEL_BYTES, parse_json, read_bounded, read_json, sha256
+from charrnn_runtime.manifest import MANIFEST_NAME, Description, Manifest
+from charrnn_runtime.step import NumpyStep, Step, StepWeights
+
+Engine = Literal["auto", "onnxruntime", "litert", "numpy"]
+ENGINES: tuple[Engine, ...] = ("auto", "onnxruntime", "litert", "numpy")
+
+ARTIFACTS = Path("artifacts")
+"""Where runs are looked for when none is named, below the current folder."""
+
+RUN_WEIGHTS = "weights.npz"
+RUN_DESCRIPTION = "description.json"
+BUNDLE = "bundle"
+
+_ENGINE_OF_SUFFIX: dict[str, Engine] = {".onnx": "onnxruntime", ".tflite": "litert"}
+
+
+@dataclass(frozen=True)
+class LoadedStep:
+    """A step that is ready to be driven, and what is known of it."""
+
+    step: Step
+    description: Description
+
+    path: Path
+    """The file it came from."""
+
+    engine: Engine
+    """What runs it."""
+
+
+def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedStep:
+    """Open a run, a bundle, or one exported file.
+
+    Args:
+        path: What to open. A run is opened through its bundle, if it was exported, and through its weights otherwise.
+        engine: What runs it; "auto" takes the first that is installed.
+        num_threads: Threads inside one operator.
+
+    Raises:
+        ModelFileError: There is no model, or it is damaged; the message says which check failed.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine: expected one of {', '.join(ENGINES)}, received {engine!r}")
+    if not path.exists():
+        raise ModelFileError(f"there is no model at {path}: expected a run, a bundle, or an exported .onnx or .tflite")
+    if not path.is_dir():
+        return open_bytes(path, read_bounded(path, MAX_MODEL_BYTES), engine=engine, num_threads=num_threads)
+    if (path / MANIFEST_NAME).is_file():
+        return _open_bundle(path, engine, num_threads)
+    if (path / BUNDLE / MANIFEST_NAME).is_file() and engine != "numpy":
+        return _open_bundle(path / BUNDLE, engine, num_threads)
+    if (path / RUN_WEIGHTS).is_file() and engine in ("auto", "numpy"):
+        return _open_run(path)
+    raise ModelFileError(f"{path} holds no model that {engine} could run: {_what_is_there(path)}")
+
+
+def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedStep:
+    """Open the bytes of one exported file, which need not be on the disk (yet).
+
+    Args:
+        path: The file's name, which says what kind it is.
+        data: The whole file.
+        engine: What runs it.
+        num_threads: Threads inside one operator.
+
+    Raises:
+        ModelFileError: The bytes are damaged, or not a model of ours.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    openers: dict[str, Callable[[Path, bytes, int], tuple[Step, Description]]]
+    openers = {".onnx": _open_onnx, ".tflite": _open_tflite}
+    runner = _ENGINE_OF_SUFFIX.get(path.suffix)
+    if runner is None:
+        raise ModelFileError(f"{path} is no model: expected a run, a bundle, or an exported .onnx or .tflite")
+    if engine not in ("auto", runner):
+        raise InputError(f"engine: {path} is run by {runner}, received {engine!r}")
+    step, description = openers[path.suffix](path, data, num_threads)
+    _check_sizes(step, description, path)
+    return LoadedStep(step, description, path, runner)
+
+
+def newest_run(artifacts: Path = ARTIFACTS) -> Path:
+    """Return the run below a folder whose weights were written last.
+
+    Raises:
+        ModelFileError: There is none.
+    """
+    runs = [folder for folder in artifacts.glob("*") if (folder / RUN_WEIGHTS).is_file()]
+    if not runs:
+        raise ModelFileError(
+            f"there is no run below {artifacts.absolute()}: name a model, or run `charrnn train` first"
+        )
+    return max(runs, key=lambda folder: ((folder / RUN_WEIGHTS).stat().st_mtime_ns, folder.name))
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read and check a bundle's manifest.
+
+    Raises:
+        ModelFileError: It is missing, damaged, or not ours.
+    """
+    path = bundle / MANIFEST_NAME
+    return Manifest.from_json(read_json(path), str(path))
+
+
+def read_run(run: Path) -> tuple[Description, dict[str, NDArray[np.float32]]]:
+    """Read what a training run wrote: the description, and the weights of the layers by name (see `StepWeights.fold`).
+
+    Raises:
+        ModelFileError: The run is incomplete or damaged.
+    """
+    described = run / RUN_DESCRIPTION
+    description = Description.from_json(read_json(described), str(described))
+    return description, read_arrays(run / RUN_WEIGHTS)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Read the float32 arrays of an .npz file, without pickle and within the size limit.
+
+    Raises:
+        ModelFileError: The file is missing, too large, damaged, or holds something else.
+    """
+    data = read_bounded(path, MAX_MODEL_BYTES)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as zipped:
+            unpacked = sum(member.file_size for member in zipped.infolist())
+        if unpacked > MAX_MODEL_BYTES:
+            raise ModelFileError(f"{path} is refused: it claims {unpacked:,} bytes")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ModelFileError(f"{path} is damaged: expected an .npz of float32 arrays ({error})") from error
+
+
+def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
+    manifest = read_manifest(folder)
+    names = [name for name in manifest.files if engine in ("auto", _ENGINE_OF_SUFFIX.get(Path(name).suffix))]
+    if not names:
+        raise ModelFileError(f"{folder} holds no file that {engine} could run: it has {', '.join(manifest.files)}")
+    for name in names:
+        data = read_bounded(folder / name, MAX_MODEL_BYTES)
+        if sha256(data) != manifest.files[name].sha256:
+            raise ModelFileError(
+                f"{folder / name} is damaged: its SHA-256 is not the one in {MANIFEST_NAME} "
+                f"(expected {manifest.files[name].bytes:,} bytes, received {len(data):,}). "
+                "Copy it again, or export again"
+            )
+        try:
+            return open_bytes(folder / name, data, engine=engine, num_threads=num_threads)
+        except EngineMissingError:
+            if name == names[-1]:
+                raise
+    raise ModelFileError(f"{folder} holds no file that can be run here")
+
+
+def _open_onnx(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
+    check_onnx(data, str(path))
+    try:
+        from charrnn_runtime.onnx_step import OnnxStep
+    except ImportError as error:
+        raise EngineMissingError(f"{path} needs onnxruntime, which is not installed here") from error
+    step = OnnxStep(data, name=str(path), num_threads=num_threads)
+    name = f"the description inside {path}"
+    return step, Description.from_json(parse_json(step.metadata.get(ONNX_KEY, "").encode(), name), name)
+
+
+def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
+    from charrnn_runtime.litert_step import LiteRTStep
+
+    model, description = detach_from_tflite(data, str(path))
+    step = LiteRTStep(model, name=str(path), num_threads=num_threads)
+    return step, Description.from_json(description, f"the description inside {path}")
+
+
+def _open_run(run: Path) -> LoadedStep:
+    description, arrays = read_run(run)
+    step = NumpyStep(StepWeights.fold(arrays))
+    _check_sizes(step, description, run / RUN_WEIGHTS)
+    return LoadedStep(step, description, run / RUN_WEIGHTS, "numpy")
+
+
+def _check_sizes(step: Step, description: Description, path: Path) -> None:
+    expected = (description.vocabulary.size, description.units)
+    if (step.vocab_size, step.units) != expected:
+        raise ModelFileError(
+            f"{path} does not fit its description: expected vocab_size and units {expected}, "
+            f"received {(step.vocab_size, step.units)}"
+        )
+
+
+def _what_is_there(folder: Path) -> str:
+    if (folder / RUN_WEIGHTS).is_file():
+        return "it is a run that was not exported; run `charrnn export` first"
+    names = sorted(entry.name for entry in folder.iterdir())
+    listed = json.dumps(names[:6], ensure_ascii=False) + (" ..." if len(names) > 6 else "")
+    return f"expected a run or a bundle, received a folder with {listed if names else 'nothing in it'}"

@@ -1,0 +1,179 @@
+"""The description of a model, and the manifest of a bundle: what they hold, and their JSON.
+
+A `Description` says what a model is, whatever file it is in; each exported file carries it inside itself, and
+manifest.json holds it once more beside the list of files with their digests and parity figures. Everything that comes
+from a file is checked here, so that the rest of the runtime can rely on it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from charrnn_runtime.errors import ModelFileError
+from charrnn_runtime.golden import Golden
+from charrnn_runtime.step import state_names
+from charrnn_runtime.vocabulary import Vocabulary
+
+FORMAT = "charrnn"
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "step"
+LINE_MAX_LENGTH = 50
+"""Default of max_length, in characters, as in the program this one grew from."""
+
+Mode = Literal["lines", "text"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model is, was trained on, and says."""
+
+    vocabulary: Vocabulary
+    """Its characters."""
+
+    units: tuple[int, ...]
+    """The number of units of each LSTM layer, the lowest first."""
+
+    mode: Mode = "lines"
+    """Whether it was trained on lines or on a running text."""
+
+    max_length: int = LINE_MAX_LENGTH
+    """Default length limit of a sample, in characters."""
+
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """What it was trained on and how good it is: the run's training.json, as it stands."""
+
+    golden: Golden | None = None
+    """What the trained model says; None before the export."""
+
+    @property
+    def stop_at_boundary(self) -> bool:
+        """Whether a drawn newline ends a sample."""
+        return self.mode == "lines"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object; the signature in it is derived, for readers in other languages."""
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "signature": signature(self.vocabulary.size, self.units),
+            "vocabulary": self.vocabulary.to_json(),
+            "model": {
+                "mode": self.mode,
+                "vocab_size": self.vocabulary.size,
+                "num_layers": len(self.units),
+                "units": list(self.units),
+                "max_length": self.max_length,
+            },
+            "training": dict(self.training),
+            "golden": self.golden.to_json() if self.golden else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], name: str) -> "Description":
+        """Rebuild a description; `name` says in an error where it came from.
+
+        Raises:
+            ModelFileError: The object was not written by charrnn, or by a newer one, or was changed.
+        """
+        _check_format(value, name)
+        try:
+            model, golden = value["model"], value["golden"]
+            description = cls(
+                vocabulary=Vocabulary.from_json(value["vocabulary"]),
+                units=tuple(int(size) for size in model["units"]),
+                mode=model["mode"],
+                max_length=int(model["max_length"]),
+                training=dict(value["training"]),
+                golden=Golden.from_json(golden) if golden else None,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"{name} is damaged: its description lacks or garbles {error}") from error
+        if description.mode not in ("lines", "text") or not description.units or description.max_length < 1:
+            raise ModelFileError(f"{name} is damaged: mode, units or max_length have no legal value")
+        return description
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What a manifest says of one exported file."""
+
+    format: str
+    """"onnx" or "tflite"."""
+
+    precision: str
+    """"fp32" ..."""
+
+    bytes: int
+    """Size of the file."""
+
+    sha256: str
+    """Digest of the file."""
+
+    opset: int | None = None
+    """ONNX only: the operator set the file needs."""
+
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the parity gate; see `charrnn_export.parity.ParityReport`."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A bundle's manifest.json."""
+
+    description: Description
+    """What all its files are."""
+
+    files: Mapping[str, FileEntry]
+    """By file name, in the order in which an engine is chosen."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {**self.description.to_json(), "files": {name: asdict(entry) for name, entry in self.files.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], name: str) -> "Manifest":
+        """Rebuild a manifest; `name` says in an error where it came from.
+
+        Raises:
+            ModelFileError: The object was not written by charrnn, or by a newer one, or was changed.
+        """
+        description = Description.from_json(value, name)
+        try:
+            files = {str(file): FileEntry(**entry) for file, entry in value["files"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
+        if any("/" in file or "\\" in file or file.startswith(".") for file in files):
+            raise ModelFileError(f"{name} is refused: a bundle's files stand beside its manifest")
+        return cls(description, files)
+
+    def with_file(self, name: str, entry: FileEntry) -> "Manifest":
+        """Return the manifest with one file added or replaced."""
+        return replace(self, files={**self.files, name: entry})
+
+
+def signature(vocab_size: int, units: tuple[int, ...]) -> dict[str, Any]:
+    """Return names, types and shapes of the step's tensors, as manifest.json has them."""
+    states = dict(zip(state_names(len(units)), (size for size in units for _ in "hc"), strict=True))
+    return {
+        "name": SIGNATURE_NAME,
+        "inputs": {
+            "token": {"dtype": "int32", "shape": ["batch"]},
+            **{name: {"dtype": "float32", "shape": ["batch", size]} for name, size in states.items()},
+        },
+        "outputs": {
+            "logits": {"dtype": "float32", "shape": ["batch", vocab_size]},
+            **{f"{name}_out": {"dtype": "float32", "shape": ["batch", size]} for name, size in states.items()},
+        },
+    }
+
+
+def _check_format(value: Mapping[str, Any], name: str) -> None:
+    if value.get("format") != FORMAT:
+        raise ModelFileError(f"{name} was not written by charrnn: expected format {FORMAT!r}, received none of ours")
+    version = value.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{name} has format version {version!r}; this charrnn reads {FORMAT_VERSION}. "
+            "Use the charrnn that wrote it, or export the model again"
+        )

@@ -1,0 +1,82 @@
+"""The step run by onnxruntime. The one module that imports it."""
+
+from collections.abc import Mapping, Sequence
+
+import onnxruntime
+
+from charrnn_runtime.errors import ModelFileError
+from charrnn_runtime.step import Float32, Int32, State, state_names
+
+_NOWHERE = "/nonexistent/charrnn-models-have-no-external-data"
+
+
+class OnnxStep:
+    """An exported .onnx as a `charrnn_runtime.step.Step`; may be shared by threads."""
+
+    def __init__(self, data: bytes, *, name: str = "the model", num_threads: int = 1) -> None:
+        """Make a session from the bytes of a file.
+
+        Args:
+            data: The whole file, already checked against its digest.
+            name: What to call the file in an error.
+            num_threads: Threads inside one operator; one is fastest for cells of this size.
+
+        Raises:
+            ModelFileError: onnxruntime refuses the bytes, or they hold no step.
+        """
+        try:
+            self._session = onnxruntime.InferenceSession(
+                data, _session_options(num_threads), providers=["CPUExecutionProvider"]
+            )
+        # onnxruntime raises a class of its own for each status code; their only common base is Exception.
+        except Exception as error:
+            raise ModelFileError(f"onnxruntime cannot load {name}: {_first_line(error)}") from error
+        self.vocab_size, self.units = _sizes(self._session, name)
+        names = state_names(len(self.units))
+        self._inputs = ("token", *names)
+        self._outputs = ["logits", *(f"{state}_out" for state in names)]
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The metadata inside the file."""
+        return self._session.get_modelmeta().custom_metadata_map  # type: ignore[no-any-return]
+
+    def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
+        """Feed one token a row; see `charrnn_runtime.step.Step`."""
+        logits, *after = self._session.run(self._outputs, dict(zip(self._inputs, (token, *state), strict=True)))
+        return logits, tuple(after)
+
+
+def _session_options(num_threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # A model loaded from bytes would otherwise read external data from the current directory.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+    return options
+
+
+def _sizes(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple[int, ...]]:
+    inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
+    outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
+    num_layers = sum(node.startswith("h_") for node in inputs)
+    states = state_names(num_layers)
+    if {*inputs} != {"token", *states} or {*outputs} != {"logits", *(f"{state}_out" for state in states)}:
+        raise ModelFileError(
+            f"{name} is not a step: expected token, h_0, c_0 ... in and logits, h_0_out, c_0_out ... out; "
+            f"received {sorted(inputs)} in and {sorted(outputs)} out"
+        )
+    sizes = [_last_axis(outputs["logits"], name), *(_last_axis(inputs[f"h_{i}"], name) for i in range(num_layers))]
+    return sizes[0], tuple(sizes[1:])
+
+
+def _last_axis(node: tuple[str, Sequence[int | str]], name: str) -> int:
+    kind, shape = node
+    if kind != "tensor(float)" or len(shape) != 2 or not isinstance(shape[1], int):
+        raise ModelFileError(f"{name} is not a step: expected float tensors [batch, size], received {kind} {shape}")
+    return shape[1]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

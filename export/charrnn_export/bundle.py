@@ -7,21 +7,20 @@ will be written, before the first file is touched.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from charrnn_export.model_card import model_card
 from charrnn_export.parity import FP32, check_parity
 from charrnn_runtime import golden
 from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite
 from charrnn_runtime.errors import ModelFileError, OperationError
-from charrnn_runtime.files import json_bytes, sha256, write_atomically
+from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
 from charrnn_runtime.loading import open_bytes, read_manifest
-from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, Manifest
+from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, Format, Manifest
 from charrnn_runtime.step import Step, StepWeights
 from charrnn_runtime.vocabulary import Tokens
 
-Format = Literal["onnx", "tflite"]
-FORMATS: tuple[Format, ...] = ("onnx", "tflite")
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 CARD_NAME = "README.md"
 
@@ -121,7 +120,17 @@ def _files_of_the_same_model(folder: Path, description: Description) -> Mapping[
         before = read_manifest(folder)
     except ModelFileError:
         return {}
-    return before.files if before.description == description else {}
+    # Compared as JSON, which knows no tuples: what was read back is equal to what was written only there.
+    if json_bytes(before.description.to_json()) != json_bytes(description.to_json()):
+        return {}
+    return {name: entry for name, entry in before.files.items() if _is_intact(folder / name, entry)}
+
+
+def _is_intact(path: Path, entry: FileEntry) -> bool:
+    try:
+        return sha256(read_bounded(path, MAX_MODEL_BYTES)) == entry.sha256
+    except ModelFileError:
+        return False
 
 
 def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -129,10 +138,8 @@ def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OperationError(f"could not make {folder}: {error.strerror or error}") from error
-    for name, data in files.items():
-        write_atomically(folder / name, data)
-    write_atomically(folder / CARD_NAME, model_card(manifest).encode())
-    write_atomically(folder / MANIFEST_NAME, json_bytes(manifest.to_json()))
+    card, listed = model_card(manifest).encode(), json_bytes(manifest.to_json())
+    write_together({folder / name: data for name, data in {**files, CARD_NAME: card, MANIFEST_NAME: listed}.items()})
     for name in map(file_name, FORMATS):
         if name not in manifest.files:
             (folder / name).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ small zip archive behind it, as TensorFlow's own metadata does; engines do not l
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ def detach_from_tflite(data: bytes, name: str) -> tuple[bytes, dict[str, Any]]:
             description = zipped.read(member)
             digest = zipped.read(TFLITE_DIGEST_MEMBER).decode("ascii", "replace")
             model = data[: min(entry.header_offset for entry in zipped.infolist())]
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
         raise _no_description(name, str(error).strip("'")) from error
     _check_digest(model, digest, name)
     return model, parse_json(description, f"the description inside {name}")

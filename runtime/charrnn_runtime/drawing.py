@@ -6,13 +6,14 @@ None means off, everywhere. Nothing here knows the step or its state.
 """
 
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn_runtime.errors import InputError
+from charrnn_runtime.errors import InputError, OperationError
 from charrnn_runtime.step import Int32
 
 Float64 = NDArray[np.float64]
@@ -68,7 +69,12 @@ def draw(logits: NDArray[np.floating], uniforms: Float64, drawing: Drawing) -> I
 
     Returns:
         int32 [batch].
+
+    Raises:
+        OperationError: A logit is NaN or infinite: whatever was drawn from it would mean nothing.
     """
+    if not np.isfinite(logits.max()):
+        raise OperationError("the model gave a logit that is not finite; `charrnn verify` checks it on this device")
     if drawing.greedy:
         best: Int32 = logits.argmax(axis=1).astype(np.int32)
         return best
@@ -88,7 +94,8 @@ def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
     """
     scaled = logits.astype(np.float64)
     scaled -= scaled.max(axis=1, keepdims=True)
-    scaled /= temperature
+    with np.errstate(over="ignore"):  # at a temperature next to 0 the others become -inf, weight 0
+        scaled /= temperature
     return np.exp(scaled, out=scaled)
 
 
@@ -160,6 +167,6 @@ def uniform_generator(seed: int, index: int) -> np.random.Generator:
     Raises:
         InputError: The seed is not a 64-bit number.
     """
-    if not 0 <= seed <= MAX_SEED:
+    if not 0 <= operator.index(seed) <= MAX_SEED:
         raise InputError(f"seed: expected a whole number from 0 to {MAX_SEED}, received {seed}")
     return np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))

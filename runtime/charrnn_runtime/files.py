@@ -6,15 +6,19 @@ once, so that the bytes that were checked are the bytes that are used.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from charrnn_runtime.errors import ModelFileError, OperationError
+
+T = TypeVar("T")
 
 MAX_MODEL_BYTES = 1 << 30
 """Largest model file that is read: far above any character model, far below what would exhaust a small board."""
@@ -33,24 +37,34 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OperationError: The file could not be written (full disk, no permission); what was there is still there.
     """
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: each atomically, and none before all are on the disk under temporary names.
+
+    Args:
+        files: Path and content; their folders must exist. They are put in place in this order.
+
+    Raises:
+        OperationError: A file could not be written (full disk, no permission); what was there is still there.
+    """
+    written: list[tuple[Path, Path]] = []
+    path = Path()
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
+        for path, data in files.items():
+            written.append((_write_temporary(path, data), path))
+        for temporary, path in written:
             temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
     except OSError as error:
         raise OperationError(
             f"could not write {path}: {error.strerror or error}; what was there is unchanged"
         ) from error
+    finally:
+        for temporary, _ in written:
+            temporary.unlink(missing_ok=True)
+    for folder in {path.parent for path in files}:
+        _sync_folder(folder)
 
 
 def write_json_atomically(path: Path, value: Mapping[str, Any]) -> None:
@@ -75,7 +89,8 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            # Asking for the limit itself would set that much memory aside, which a small board may not have.
+            data = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
     except OSError as error:
         raise ModelFileError(f"could not read {path}: {error.strerror or error}") from error
     if len(data) > limit:
@@ -99,7 +114,7 @@ def parse_json(data: bytes, name: str) -> dict[str, Any]:
         ModelFileError: The bytes are not UTF-8, not JSON, or not an object.
     """
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{name} is damaged: expected a JSON object, received something else ({error})") from error
     if not isinstance(value, dict):
@@ -107,9 +122,68 @@ def parse_json(data: bytes, name: str) -> dict[str, Any]:
     return value
 
 
+def typed(value: Any, kind: type[T]) -> T:
+    """Return a value of parsed JSON that must have a type; a number that says true, or the other way round, is refused.
+
+    Raises:
+        TypeError: It has another type.
+    """
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, received {type(value).__name__} {str(value)[:40]!r}")
+    return value
+
+
+def whole_number(value: Any, least: int, most: int = 2**63 - 1) -> int:
+    """Return a value of parsed JSON that must be a whole number from least to most.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It is out of range.
+    """
+    if not least <= typed(value, int) <= most:
+        raise ValueError(f"expected a whole number from {least} to {most}, received {str(value)[:40]}")
+    return int(value)
+
+
+def finite_number(value: Any) -> float:
+    """Return a value of parsed JSON that must be a finite number.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It is infinite.
+    """
+    if type(value) not in (int, float):
+        raise TypeError(f"expected a number, received {type(value).__name__} {str(value)[:40]!r}")
+    if not abs(value) <= sys.float_info.max:
+        raise ValueError("expected a finite number")
+    return float(value)
+
+
+def _refuse_constant(name: str) -> None:
+    # json.loads would take NaN and Infinity, which are no JSON and which nothing here writes.
+    raise ValueError(f"{name} is no JSON number")
+
+
 def sha256(data: bytes) -> str:
     """Return the SHA-256 digest of some bytes in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _write_temporary(path: Path, data: bytes) -> Path:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
 
 
 def _umask() -> int:
@@ -121,7 +195,8 @@ def _umask() -> int:
 
 def _sync_folder(folder: Path) -> None:
     # Without it the rename itself may be lost when the power fails. Windows cannot open folders.
-    with contextlib.suppress(PermissionError):
+    # Some network file systems refuse it; the rename is done by then, so that is no failed write.
+    with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from charrnn_runtime.drawing import Drawing
+from charrnn_runtime.drawing import MAX_SEED, Drawing
 from charrnn_runtime.errors import ModelFileError, ParityError
+from charrnn_runtime.files import finite_number, typed, whole_number
 from charrnn_runtime.sampling import Request, sample_tokens
 from charrnn_runtime.scoring import log_probabilities
 from charrnn_runtime.step import Step
@@ -58,16 +59,22 @@ class Golden:
             ModelFileError: The object is not a transcript.
         """
         try:
-            return cls(
-                seed=int(value["seed"]),
-                max_length=int(value["max_length"]),
-                greedy=str(value["greedy"]),
-                samples=tuple(str(text) for text in value["samples"]),
-                log_probabilities=tuple(tuple(map(float, row)) for row in value["log_probabilities"]),
-                tolerance=float(value["tolerance"]),
+            transcript = cls(
+                seed=whole_number(value["seed"], 0, MAX_SEED),
+                max_length=whole_number(value["max_length"], 1),
+                greedy=typed(value["greedy"], str),
+                samples=tuple(typed(text, str) for text in typed(value["samples"], list)),
+                log_probabilities=tuple(
+                    tuple(finite_number(number) for number in typed(row, list))
+                    for row in typed(value["log_probabilities"], list)
+                ),
+                tolerance=finite_number(value["tolerance"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"golden transcript: expected one, received something else ({error})") from error
+        if not transcript.samples:
+            raise ModelFileError("golden transcript: expected one drawn line or more, received none")
+        return transcript
 
 
 @dataclass(frozen=True)

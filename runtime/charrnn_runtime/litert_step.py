@@ -68,7 +68,7 @@ def _interpreter(data: bytes, name: str, num_threads: int) -> Any:
     try:
         return Interpreter(model_content=data, num_threads=num_threads)
     except (ValueError, RuntimeError) as error:
-        raise ModelFileError(f"LiteRT cannot load {name}: {str(error).splitlines()[0]}") from error
+        raise ModelFileError(f"LiteRT cannot load {name}: {' '.join(str(error).split())[:200]}") from error
 
 
 def _details(interpreter: Any, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -83,8 +83,15 @@ def _details(interpreter: Any, name: str) -> tuple[dict[str, Any], dict[str, Any
             f"{name} is not a step: expected token, h_0, c_0 ... in and logits, h_0_out, c_0_out ... out; "
             f"received {sorted(inputs)} in and {sorted(outputs)} out"
         )
+    shapes: dict[str, list[int]] = {"token": [], "logits": list(outputs["logits"]["shape"][1:])}
+    for state in states:
+        shapes[state] = shapes[f"{state}_out"] = list(inputs[f"h_{state[2:]}"]["shape"][1:])
     for key, tensor in (*inputs.items(), *outputs.items()):
         expected = np.int32 if key == "token" else np.float32
-        if tensor["dtype"] != expected or len(tensor["shape"]) != (1 if key == "token" else 2):
-            raise ModelFileError(f"{name} is not a step: {key} is {tensor['dtype'].__name__} {list(tensor['shape'])}")
+        received = tensor["shape_signature"].tolist()
+        if tensor["dtype"] != expected or received != [-1, *shapes[key]] or len(received) != 1 + (key != "token"):
+            raise ModelFileError(
+                f"{name} is not a step: expected {key} {expected.__name__} {['batch', *shapes[key]]}, "
+                f"received {tensor['dtype'].__name__} {received}"
+            )
     return inputs, outputs

@@ -66,6 +66,7 @@ def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> 
     if not path.exists():
         raise ModelFileError(f"there is no model at {path}: expected a run, a bundle, or an exported .onnx or .tflite")
     if not path.is_dir():
+        _runner(path, engine)
         return open_bytes(path, read_bounded(path, MAX_MODEL_BYTES), engine=engine, num_threads=num_threads)
     if (path / MANIFEST_NAME).is_file():
         return _open_bundle(path, engine, num_threads)
@@ -91,11 +92,7 @@ def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads:
     """
     openers: dict[str, Callable[[Path, bytes, int], tuple[Step, Description]]]
     openers = {".onnx": _open_onnx, ".tflite": _open_tflite}
-    runner = _ENGINE_OF_SUFFIX.get(path.suffix)
-    if runner is None:
-        raise ModelFileError(f"{path} is no model: expected a run, a bundle, or an exported .onnx or .tflite")
-    if engine not in ("auto", runner):
-        raise InputError(f"engine: {path} is run by {runner}, received {engine!r}")
+    runner = _runner(path, engine)
     step, description = openers[path.suffix](path, data, num_threads)
     _check_sizes(step, description, path)
     return LoadedStep(step, description, path, runner)
@@ -154,9 +151,19 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
         raise ModelFileError(f"{path} is damaged: expected an .npz of float32 arrays ({error})") from error
 
 
+def _runner(path: Path, engine: Engine) -> Engine:
+    runner = _ENGINE_OF_SUFFIX.get(path.suffix)
+    if runner is None:
+        raise ModelFileError(f"{path} is no model: expected a run, a bundle, or an exported .onnx or .tflite")
+    if engine not in ("auto", runner):
+        raise InputError(f"engine: {path} is run by {runner}, received {engine!r}")
+    return runner
+
+
 def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
     manifest = read_manifest(folder)
-    names = [name for name in manifest.files if engine in ("auto", _ENGINE_OF_SUFFIX.get(Path(name).suffix))]
+    runners = {name: _ENGINE_OF_SUFFIX.get(Path(name).suffix) for name in manifest.files}
+    names = [name for name, runner in runners.items() if runner and engine in ("auto", runner)]
     if not names:
         raise ModelFileError(f"{folder} holds no file that {engine} could run: it has {', '.join(manifest.files)}")
     for name in names:

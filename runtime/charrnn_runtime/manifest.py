@@ -5,11 +5,13 @@ manifest.json holds it once more beside the list of files with their digests and
 from a file is checked here, so that the rest of the runtime can rely on it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from charrnn_runtime.errors import ModelFileError
+from charrnn_runtime.files import typed, whole_number
 from charrnn_runtime.golden import Golden
 from charrnn_runtime.step import state_names
 from charrnn_runtime.vocabulary import Vocabulary
@@ -21,7 +23,10 @@ SIGNATURE_NAME = "step"
 LINE_MAX_LENGTH = 50
 """Default of max_length, in characters, as in the program this one grew from."""
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
 Mode = Literal["lines", "text"]
+Format = Literal["onnx", "tflite"]
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,16 @@ class Description:
             model, golden = value["model"], value["golden"]
             description = cls(
                 vocabulary=Vocabulary.from_json(value["vocabulary"]),
-                units=tuple(int(size) for size in model["units"]),
+                units=tuple(whole_number(size, 1) for size in typed(model["units"], list)),
                 mode=model["mode"],
-                max_length=int(model["max_length"]),
-                training=dict(value["training"]),
-                golden=Golden.from_json(golden) if golden else None,
+                max_length=whole_number(model["max_length"], 1),
+                training=typed(value["training"], dict),
+                golden=None if golden is None else Golden.from_json(golden),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its description lacks or garbles {error}") from error
-        if description.mode not in ("lines", "text") or not description.units or description.max_length < 1:
-            raise ModelFileError(f"{name} is damaged: mode, units or max_length have no legal value")
+        if description.mode not in get_args(Mode) or not description.units:
+            raise ModelFileError(f"{name} is damaged: mode or units have no legal value")
         return description
 
 
@@ -98,8 +103,8 @@ class Description:
 class FileEntry:
     """What a manifest says of one exported file."""
 
-    format: str
-    """"onnx" or "tflite"."""
+    format: Format
+    """What kind of file it is."""
 
     precision: str
     """"fp32" ..."""
@@ -140,11 +145,13 @@ class Manifest:
         """
         description = Description.from_json(value, name)
         try:
-            files = {str(file): FileEntry(**entry) for file, entry in value["files"].items()}
-        except (KeyError, TypeError, AttributeError) as error:
+            files = {file: _file_entry(entry) for file, entry in typed(value["files"], dict).items()}
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
-        if any("/" in file or "\\" in file or file.startswith(".") for file in files):
-            raise ModelFileError(f"{name} is refused: a bundle's files stand beside its manifest")
+        if strange := [file for file in files if not _PLAIN_NAME.fullmatch(file)]:
+            raise ModelFileError(
+                f"{name} is refused: the files of a bundle have plain names and stand beside it, not {strange[0]!r}"
+            )
         return cls(description, files)
 
     def with_file(self, name: str, entry: FileEntry) -> "Manifest":
@@ -166,6 +173,17 @@ def signature(vocab_size: int, units: tuple[int, ...]) -> dict[str, Any]:
             **{f"{name}_out": {"dtype": "float32", "shape": ["batch", size]} for name, size in states.items()},
         },
     }
+
+
+def _file_entry(value: Any) -> FileEntry:
+    entry = FileEntry(**typed(value, dict))
+    for field_value in (entry.format, entry.precision, entry.sha256):
+        typed(field_value, str)
+    whole_number(entry.bytes, 0)
+    if entry.opset is not None:
+        whole_number(entry.opset, 1)
+    typed(entry.parity, dict)
+    return entry
 
 
 def _check_format(value: Mapping[str, Any], name: str) -> None:

@@ -67,15 +67,23 @@ def _sizes(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple
             f"{name} is not a step: expected token, h_0, c_0 ... in and logits, h_0_out, c_0_out ... out; "
             f"received {sorted(inputs)} in and {sorted(outputs)} out"
         )
-    sizes = [_last_axis(outputs["logits"], name), *(_last_axis(inputs[f"h_{i}"], name) for i in range(num_layers))]
-    return sizes[0], tuple(sizes[1:])
+    units = tuple(_last_axis(inputs[f"h_{layer}"]) for layer in range(num_layers))
+    vocab_size = _last_axis(outputs["logits"])
+    kinds = {"token": ("tensor(int32)", []), "logits": ("tensor(float)", [vocab_size])}
+    for state, size in zip(states, (size for size in units for _ in "hc"), strict=True):
+        kinds[state] = kinds[f"{state}_out"] = ("tensor(float)", [size])
+    for tensor, (kind, (batch, *rest)) in (*inputs.items(), *outputs.items()):
+        if (kind, rest) != kinds[tensor] or isinstance(batch, int):
+            raise ModelFileError(
+                f"{name} is not a step: expected {tensor} {kinds[tensor][0]} with an open batch and then "
+                f"{kinds[tensor][1]}, received {kind} {[batch, *rest]}"
+            )
+    return vocab_size, units
 
 
-def _last_axis(node: tuple[str, Sequence[int | str]], name: str) -> int:
-    kind, shape = node
-    if kind != "tensor(float)" or len(shape) != 2 or not isinstance(shape[1], int):
-        raise ModelFileError(f"{name} is not a step: expected float tensors [batch, size], received {kind} {shape}")
-    return shape[1]
+def _last_axis(node: tuple[str, Sequence[int | str]]) -> int:
+    size = node[1][-1] if node[1] else 0
+    return size if isinstance(size, int) else 0
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,9 @@ from charrnn_runtime.errors import InputError
 from charrnn_runtime.step import Int32, State, Step, zero_state
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
 
+_CHUNK = 64
+"""Uniforms a row has ready, so that memory grows with the text drawn and not with max_length."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -130,10 +133,12 @@ class _Rows:
     def __init__(self, step: Step, request: Request, size: int) -> None:
         self._step, self._request = step, request
         self._first_token, self._first_state = prime(step, request.prefix)
-        width = request.max_length - len(request.prefix)
+        self._length = request.max_length - len(request.prefix)
+        width = min(self._length, _CHUNK)
         self.finished = np.ones(size, np.bool_)
         self._index = np.zeros(size, np.int64)
         self._position = np.zeros(size, np.int64)
+        self._generators = np.empty(size, np.object_)
         self._uniforms: Float64 = np.zeros((size, width))
         self._drawn = np.zeros((size, width), np.int32)
         self._token = np.zeros(size, np.int32)
@@ -147,7 +152,7 @@ class _Rows:
         """Begin the next samples in rows that are free; rows stay finished when no sample is left."""
         for row, index in zip(rows, upcoming, strict=False):
             if not self._request.drawing.greedy:
-                uniform_generator(self._request.seed, index).random(out=self._uniforms[row])
+                self._generators[row] = uniform_generator(self._request.seed, index)
             self._index[row], self._position[row], self.finished[row] = index, 0, False
             self._token[row] = self._first_token[0]
             for array, first in zip(self._state, self._first_state, strict=True):
@@ -158,15 +163,26 @@ class _Rows:
         logits, state = self._step(self._token, self._state)
         # `start` writes into the state; an engine may hand out arrays that are not writeable.
         self._state = tuple(array if array.flags.writeable else array.copy() for array in state)
-        everyone = np.arange(self.size)
-        position = np.minimum(self._position, self._uniforms.shape[1] - 1)
-        self._token = draw(logits, self._uniforms[everyone, position], self._request.drawing)
-        self._drawn[everyone, position] = self._token
-        self._position += 1
+        self._token = draw(logits, self._next_uniforms(), self._request.drawing)
+        self._write_down(self._token)
         ended = (self._token == BOUNDARY) & self._request.stop_at_boundary
-        done = (ended | (self._position >= self._uniforms.shape[1])) & ~self.finished
+        done = (ended | (self._position >= self._length)) & ~self.finished
         self.finished |= done
         return [self._sample(row, bool(ended[row])) for row in np.flatnonzero(done).tolist()]
+
+    def _next_uniforms(self) -> Float64:
+        column = self._position % self._uniforms.shape[1]
+        if not self._request.drawing.greedy:
+            for row in np.flatnonzero((column == 0) & ~self.finished):
+                self._generators[row].random(out=self._uniforms[row])
+        uniforms: Float64 = self._uniforms[np.arange(self.size), column]
+        return uniforms
+
+    def _write_down(self, token: Int32) -> None:
+        if self._position.max() >= self._drawn.shape[1]:
+            self._drawn = np.concatenate([self._drawn, np.zeros_like(self._drawn)], axis=1)
+        self._drawn[np.arange(self.size), self._position] = token
+        self._position += ~self.finished
 
     def _sample(self, row: int, ended: bool) -> TokenSample:
         drawn = self._drawn[row, : self._position[row] - ended]
@@ -178,5 +194,5 @@ class _Rows:
             return
         kept = ~self.finished
         self._state = tuple(array[kept] for array in self._state)
-        for name in ("finished", "_index", "_position", "_uniforms", "_drawn", "_token"):
+        for name in ("finished", "_index", "_position", "_generators", "_uniforms", "_drawn", "_token"):
             setattr(self, name, getattr(self, name)[kept])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from charrnn_runtime.drawing import Float64
+from charrnn_runtime.errors import InputError
 from charrnn_runtime.step import Step, zero_state
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
 
@@ -26,7 +27,12 @@ def log_probabilities(step: Step, lines: Sequence[Tokens], *, batch_size: int = 
 
     Returns:
         Of each line, in the order given, float64 [length + 1]: its characters and the boundary that ends it.
+
+    Raises:
+        InputError: A batch size below 1.
     """
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected 1 or more, received {batch_size}")
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
     scores: list[Float64] = [np.empty(0)] * len(lines)
     for start in range(0, len(order), batch_size):
@@ -38,7 +44,13 @@ def log_probabilities(step: Step, lines: Sequence[Tokens], *, batch_size: int = 
 
 
 def bits_per_character(step: Step, lines: Sequence[Tokens], *, batch_size: int = 64) -> float:
-    """Return the mean bits a predicted character of all lines together, boundary included."""
+    """Return the mean bits a predicted character of all lines together, boundary included.
+
+    Raises:
+        InputError: There are no lines, or the batch size is below 1.
+    """
+    if not lines:
+        raise InputError("bits per character: expected one line or more, received none")
     scores = log_probabilities(step, lines, batch_size=batch_size)
     return -float(np.concatenate(scores).mean()) / math.log(2)
 

@@ -96,9 +96,12 @@ class StepWeights:
                 )
 
     def _expected(self) -> list[tuple[str, Float32, tuple[int, ...]]]:
-        units, layers = self.units, len(self.recurrent_kernels)
+        layers = len(self.recurrent_kernels)
         if not layers or not len(self.input_kernels) == len(self.biases) == layers - 1:
             raise ModelFileError("weights: expected one or more layers, each but the lowest with input kernel and bias")
+        if not self.projection_bias.ndim or not all(kernel.ndim for kernel in self.recurrent_kernels):
+            raise ModelFileError("weights: expected arrays with axes, received a single number for one")
+        units = self.units
         rows: list[tuple[str, Float32, tuple[int, ...]]]
         rows = [("input_table", self.input_table, (self.vocab_size, 4 * units[0]))]
         for layer, size in enumerate(units):

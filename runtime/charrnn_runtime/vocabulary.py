@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
+from charrnn_runtime.files import typed
 
 BOUNDARY = 0
 """The token of the newline: every line starts after one and ends with one."""
@@ -74,6 +75,8 @@ class Vocabulary:
                 "vocabulary: expected the newline first and the other characters once each, sorted by code point; "
                 f"received {self.characters[:40]!r}. The file was changed, or was not written by charrnn"
             )
+        if any("\ud800" <= character <= "\udfff" for character in rest):
+            raise ModelFileError(f"vocabulary: expected characters, received half of one in {self.characters[:40]!r}")
 
     @classmethod
     def build(cls, lines: Iterable[str], rule: TextRule = TextRule()) -> "Vocabulary":
@@ -127,8 +130,8 @@ class Vocabulary:
             ModelFileError: The object does not describe a vocabulary.
         """
         try:
-            rule = TextRule(value["normal_form"], bool(value["lowercase"]))
-            return cls(str(value["characters"]), rule)
+            rule = TextRule(value["normal_form"], typed(value["lowercase"], bool))
+            return cls(typed(value["characters"], str), rule)
         except (KeyError, TypeError, InputError) as error:
             raise ModelFileError(
                 f"vocabulary: expected characters, normal_form and lowercase, received something else ({error})"

@@ -1,0 +1,61 @@
+# `make demo` and `make test` need nothing but python3.11+ and the package index; everything goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+WORK ?= build
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types contracts golden wheel wheel-check benchmark clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("charrnn needs Python 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed wheel ## train on Dutch place names, export, verify, sample without TensorFlow
+	$(BIN)/charrnn train data/nl_cities.csv -o artifacts/demo --force
+	$(BIN)/charrnn export artifacts/demo --format all
+	$(BIN)/charrnn verify artifacts/demo/bundle/model.onnx
+	$(BIN)/charrnn verify artifacts/demo/bundle/model.tflite
+	@echo "The bundle goes to a fresh environment that has no TensorFlow:"
+	$(PYTHON) -m venv --clear $(WORK)/device
+	$(WORK)/device/bin/python -m pip install --quiet --disable-pip-version-check $(WORK)/dist/*.whl
+	cd $(WORK)/device && bin/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("tensorflow") is not None)'
+	$(WORK)/device/bin/charrnn sample artifacts/demo/bundle --engine onnxruntime -n 20 --seed 7
+
+test: $(VENV)/installed ## install what the tests need and run them
+	$(BIN)/python -m pytest -n auto
+
+check: format lint types contracts test ## everything that must be green before a commit
+
+format: $(VENV)/installed
+	$(BIN)/ruff format --check --quiet .
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check --quiet .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+contracts: $(VENV)/installed
+	$(BIN)/lint-imports --no-logo > $(VENV)/contracts.log || { cat $(VENV)/contracts.log; exit 1; }
+
+golden: $(VENV)/installed ## make the committed golden model again
+	$(BIN)/python tests/golden/make_golden.py
+
+wheel: $(VENV)/installed
+	rm -rf $(WORK)/dist
+	$(BIN)/python -m build --wheel --outdir $(WORK)/dist . > $(VENV)/wheel.log || { cat $(VENV)/wheel.log; exit 1; }
+
+wheel-check: wheel ## run the runtime's tests on an installed wheel, where TensorFlow is absent
+	$(PYTHON) -m venv --clear $(WORK)/base
+	$(WORK)/base/bin/python -m pip install --quiet --disable-pip-version-check $(WORK)/dist/*.whl pytest hypothesis
+	$(WORK)/base/bin/python tests/end_to_end/base_only_check.py tests/golden/bundle
+	$(WORK)/base/bin/python -m pytest -c tests/pytest_installed.ini --rootdir . tests/runtime
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) $(WORK)

@@ -1,0 +1,132 @@
+"""Sampling speed: our loop beside the bare step of each engine, and beside a loop over the Keras model.
+
+    python benchmarks/sampling.py artifacts/demo
+
+Everything is measured in one run, in turns, on one thread; trust ratios. A character is one predicted token, boundary
+included. The bare step feeds the same tokens again and again and draws nothing.
+"""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from charrnn_runtime import load
+from charrnn_runtime.sampling import Request, sample_tokens
+from charrnn_runtime.step import Step, zero_state
+
+BATCHES = (1, 256)
+ROUNDS = 5
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="an exported run")
+    parser.add_argument("--lines", type=int, default=1024, help="lines a measurement at batch 256; an eighth at batch 1")
+    options = parser.parse_args()
+    steps = engines(options.run)
+    units = "+".join(map(str, steps["onnxruntime"].units))
+    print(f"# sampling, units {units}, one thread, median of {ROUNDS} rounds in turns\n")
+    print(f"{versions()}\n")
+    print("| | batch | characters a second | us a character | over the bare step |")
+    print("|---|---|---|---|---|")
+    for batch in BATCHES:
+        lines = max(options.lines if batch > 1 else options.lines // 8, batch)
+        print_rows(measure(steps, options.run, batch, lines), batch)
+
+
+def engines(run: Path) -> dict[str, Step]:
+    """Return the steps to compare, by name."""
+    bundle = run / "bundle"
+    return {
+        "onnxruntime": load(bundle, engine="onnxruntime").step,
+        "LiteRT": load(bundle, engine="litert").step,
+        "numpy": load(run, engine="numpy").step,
+    }
+
+
+def measure(steps: dict[str, Step], run: Path, batch: int, lines: int) -> dict[str, float]:
+    """Return seconds a character of every contestant: the median over rounds that take turns."""
+    contestants: dict[str, Callable[[], float]] = {}
+    for name, step in steps.items():
+        contestants[f"{name}, bare step"] = lambda step=step: time_bare_step(step, batch)
+        contestants[f"{name}, our sampling"] = lambda step=step: time_sampling(step, batch, lines)
+    if batch == 1:
+        model = keras_model(run)
+        contestants["Keras model called in a loop"] = lambda: time_keras_loop(model)
+    for contestant in contestants.values():
+        contestant()
+    rounds = [{name: contestant() for name, contestant in contestants.items()} for _ in range(ROUNDS)]
+    return {name: statistics.median(times[name] for times in rounds) for name in contestants}
+
+
+def time_bare_step(step: Step, batch: int) -> float:
+    """Return the seconds a character of calling a step and doing nothing else."""
+    token, state = np.zeros(batch, np.int32), zero_state(step.units, batch)
+    calls = max(4000 // batch, 100)
+    start = time.perf_counter()
+    for _ in range(calls):
+        _, state = step(token, state)
+    return (time.perf_counter() - start) / (calls * batch)
+
+
+def time_sampling(step: Step, batch: int, lines: int) -> float:
+    """Return the seconds a character of drawing lines with the runtime."""
+    request = Request(np.empty(0, np.int32), max_length=50, seed=7)
+    start = time.perf_counter()
+    samples = list(sample_tokens(step, request, lines, batch_size=batch))
+    seconds = time.perf_counter() - start
+    return seconds / sum(len(sample.tokens) + sample.ended for sample in samples)
+
+
+def keras_model(run: Path) -> Any:
+    """Return the trained Keras model of a run."""
+    from charrnn.model import model_from_arrays
+    from charrnn_runtime.loading import read_run
+
+    return model_from_arrays(read_run(run)[1])
+
+
+def time_keras_loop(model: Any, lines: int = 2) -> float:
+    """Return the seconds a character of what a tutorial does: call the model on the whole prefix for each character."""
+    generator = np.random.default_rng(7)
+    drawn, start = 0, time.perf_counter()
+    for _ in range(lines):
+        tokens = [0]
+        while len(tokens) <= 50:
+            logits = np.asarray(model(np.array([tokens], np.int32)))[0, -1]
+            weights = np.exp(logits - logits.max())
+            tokens.append(int(generator.choice(len(weights), p=weights / weights.sum())))
+            drawn += 1
+            if tokens[-1] == 0:
+                break
+    return (time.perf_counter() - start) / drawn
+
+
+def print_rows(seconds: dict[str, float], batch: int) -> None:
+    """Print one row a contestant."""
+    for name, value in seconds.items():
+        bare = seconds.get(f"{name.split(',')[0]}, bare step")
+        ratio = f"{value / bare:.2f}" if bare else f"{value / seconds['onnxruntime, bare step']:.0f} (onnxruntime's)"
+        print(f"| {name} | {batch} | {1 / value:,.0f} | {value * 1e6:.2f} | {ratio} |")
+
+
+def versions() -> str:
+    """Return the machine and the versions a figure belongs to."""
+    packages = ("numpy", "onnxruntime", "ai-edge-litert", "tensorflow", "keras")
+    listed = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, {listed}"
+
+
+if __name__ == "__main__":
+    main()

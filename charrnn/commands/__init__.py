@@ -1,0 +1,1 @@
+"""The commands of the training side, a module each: options and printing, around one call of the library."""

@@ -1,0 +1,95 @@
+"""`charrnn train`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charrnn.options import TrainingOptions
+from charrnn.tensorflow_setup import require
+
+
+def train(
+    context: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="INPUT",
+            help="A file with one item a line (.txt), .csv/.tsv, .jsonl, any of them .gz, or - for standard input.  "
+            "[default: the embedded Dutch place names]",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run.  [default: artifacts/NAME_OF_INPUT]")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="csv/tsv: name or number (from 1) of the column.")] = None,
+    field: Annotated[str | None, typer.Option(help="jsonl: name of the field.")] = None,
+    normalize: Annotated[
+        str, typer.Option(help="Unicode normal form of the text: nfc, or none to leave it.")
+    ] = TrainingOptions.normalize,
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="Lower all capital letters.")] = False,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Let a line that occurs twice count twice.")
+    ] = False,
+    validation_share: Annotated[
+        float, typer.Option(help="Share of the lines on which the best weights are chosen.")
+    ] = TrainingOptions.validation_share,
+    test_share: Annotated[
+        float, typer.Option(help="Share of the lines for the final figure; nothing is chosen by it.")
+    ] = TrainingOptions.test_share,
+    iterations: Annotated[int | None, typer.Option(help="Training steps; 1,000 to 30,000 is usual.")] = None,
+    state_size: Annotated[
+        int | None, typer.Option(help="Units of each LSTM layer: what the model can hold; 64 to 512 is usual.")
+    ] = None,
+    num_layers: Annotated[int, typer.Option(help="LSTM layers; 1 or 2.")] = TrainingOptions.num_layers,
+    embedding_dim: Annotated[int | None, typer.Option(help="Numbers that stand for a character.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate; 0.001 to 0.01 is usual.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Lines a step.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Steps over which the learning rate rises.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Decay of the matrices (AdamW); 0 to 0.2.")] = None,
+    clip_norm: Annotated[float | None, typer.Option(help="Longest gradient.")] = TrainingOptions.clip_norm,
+    dropout_embedding: Annotated[
+        float | None, typer.Option(help="Share of a character's numbers left out while training; 0 to 0.6.")
+    ] = None,
+    dropout_output: Annotated[
+        float | None, typer.Option(help="Share of the layers' outputs left out while training; 0 to 0.5.")
+    ] = None,
+    dropout_recurrent: Annotated[
+        float | None, typer.Option(help="Share of the recurrent weights left out while training; 0 to 0.5.")
+    ] = None,
+    average_decay: Annotated[
+        float | None, typer.Option(help="How slowly the averaged weights follow; 0 keeps no average.")
+    ] = None,
+    evaluate_every: Annotated[int | None, typer.Option(help="Steps between two looks at the validation lines.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Looks in a row without a better validation loss after which training stops.")
+    ] = None,
+    sample_every: Annotated[
+        int, typer.Option(help="Steps between two prints of samples; 0 prints none.")
+    ] = TrainingOptions.sample_every,
+    sample_size: Annotated[int, typer.Option(help="Samples a print.")] = TrainingOptions.sample_size,
+    seed: Annotated[int, typer.Option(help="The same seed trains the same model.")] = TrainingOptions.seed,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that is another one.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Train a model on a list of lines, and keep it in a run directory.
+
+    Shows the loss in bits per character: how many bits the model needs, on average, to guess the next character of a line
+    it has not seen. Ctrl-C ends training and keeps the best model so far.
+    """
+    options = TrainingOptions(**_chosen(context))
+    require("train")
+    from charrnn.training_job import TrainingJob
+    from charrnn.training_report import TerminalReport
+
+    job = TrainingJob.prepare(source, output, options, column=column, field=field, force=force)
+    report = TerminalReport(sys.stderr, sys.stdout)
+    report.start(job)
+    report.end(job, job.carry_out(report))
+
+
+def _chosen(context: typer.Context) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(TrainingOptions)}
+    return {name: value for name, value in context.params.items() if name in names}

@@ -1,0 +1,52 @@
+"""From a trained run to its bundle: hands the export the step's weights and the Keras model itself as the reference."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from charrnn.model import KerasStep, model_from_arrays, step_weights
+from charrnn.run import read_lines
+from charrnn_export.bundle import Original, export_bundle
+from charrnn_runtime.loading import BUNDLE, read_run
+from charrnn_runtime.manifest import Format, Manifest
+
+MAX_HELD_OUT_LINES = 500
+"""Validation lines on which the bits per character of an export are compared; more would not make the gate sharper."""
+
+
+def export_run(
+    run: Path, formats: Sequence[Format], *, report: Callable[[str], None] = lambda message: None
+) -> tuple[Path, Manifest]:
+    """Export a run into the bundle inside it.
+
+    Args:
+        run: What `charrnn train` wrote.
+        formats: Which formats, at least one.
+        report: Called with a sentence at each stage.
+
+    Returns:
+        The bundle's folder and its manifest.
+
+    Raises:
+        ModelFileError: The folder is no run, or the run is damaged.
+        ParityError: An exported step does not agree with the Keras model; nothing was written.
+    """
+    original = read_original(run)
+    bundle = run / BUNDLE
+    return bundle, export_bundle(original, bundle, formats, report=report)
+
+
+def read_original(run: Path) -> Original:
+    """Rebuild the Keras model of a run from its weights, with all that an export needs.
+
+    Raises:
+        ModelFileError: The folder is no run, or the run is damaged.
+    """
+    description, arrays = read_run(run)
+    model = model_from_arrays(arrays)
+    lines = read_lines(run, "validation")[:MAX_HELD_OUT_LINES]
+    return Original(
+        weights=step_weights(model),
+        reference=KerasStep(model),
+        description=description,
+        held_out=[description.vocabulary.encode(line, unknown="skip") for line in lines],
+    )

@@ -1,0 +1,98 @@
+"""What is good for these lines: fills every option that was left open from the data's size and the state size.
+
+The rules are a fit through trial runs on lists of 4,700 Dutch place names and 29,500 first names, with 128 and 256
+units. What decides how much to hold a network back is how many weights it has for each character it can learn from:
+`excess` is the base-2 logarithm of that ratio. Nothing here looks at a line, or knows TensorFlow.
+"""
+
+import math
+from dataclasses import replace
+
+from charrnn.options import CHOSEN_BY_RECIPE, ResolvedOptions, TrainingOptions
+from charrnn_runtime.errors import InputError
+
+_TYPICAL_VOCABULARY = 50
+
+
+def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> ResolvedOptions:
+    """Fill what was left open.
+
+    Args:
+        options: What the user chose; None where the recipe is to choose.
+        num_lines: Lines to train on.
+        num_characters: Characters in them, each line's boundary included.
+
+    Returns:
+        The options with every None filled (but `clip_norm`, where None means off), what was set unchanged.
+
+    Raises:
+        InputError: There is no line to train on.
+    """
+    if num_lines < 1 or num_characters < num_lines:
+        raise InputError(f"expected at least one line to train on, received {num_lines}; pass more lines")
+    sized = replace(options, state_size=options.state_size or _state_size(num_lines))
+    sized = replace(sized, embedding_dim=sized.embedding_dim or _embedding_dim(sized.state_size or 1))
+    sized = replace(sized, iterations=sized.iterations or _iterations(num_lines))
+    chosen = _schedule(sized.iterations or 1, sized.state_size or 1, num_lines) | _restraint(sized, num_characters)
+    values = sized.to_json()
+    for name in CHOSEN_BY_RECIPE:
+        if values[name] is None:
+            values[name] = chosen[name]
+    return ResolvedOptions(**values)
+
+
+def excess(options: TrainingOptions, num_characters: int) -> float:
+    """Return log2(weights of the network / characters to train on); above 0 it could learn the lines by heart."""
+    below, weights = options.embedding_dim or 1, 0
+    for _ in range(options.num_layers):
+        units = options.state_size or 1
+        weights += 4 * units * (below + units + 1)
+        below = units
+    weights += _TYPICAL_VOCABULARY * ((options.embedding_dim or 1) + below + 1)
+    return math.log2(weights / num_characters)
+
+
+def _state_size(num_lines: int) -> int:
+    # A list of a few hundred lines cannot fill more, and trains in seconds.
+    return 128 if num_lines < 1000 else 256
+
+
+def _embedding_dim(state_size: int) -> int:
+    return min(max(state_size // 4, 8), 64)
+
+
+def _iterations(num_lines: int) -> int:
+    # 6,000 steps for 4,700 lines and 12,000 for 29,500 (both trial runs), to the nearest 500.
+    return round(min(max(12_000 * (num_lines / 29_500) ** 0.377, 1500), 30_000) / 500) * 500
+
+
+def _schedule(iterations: int, state_size: int, num_lines: int) -> dict[str, float]:
+    highest = 0.004 if num_lines >= 10_000 else 0.003
+    return {
+        "lr": highest * min(1.0, 256 / state_size),
+        "batch_size": min(64, num_lines),
+        "warmup": min(100, iterations // 10),
+        # A short run's average must not be made of its first steps.
+        "average_decay": min(0.998, 1 - 10 / max(iterations, 20)),
+        "evaluate_every": max(iterations // 40, min(iterations, 50)),
+        "patience": 20,
+    }
+
+
+def _restraint(options: TrainingOptions, num_characters: int) -> dict[str, float]:
+    """Return dropout and decay, on straight lines through the trials.
+
+    Embedding / output / recurrent dropout of the trials: excess 2.6: 0.5 / 0.2 / 0.3; 0.8: 0.3 / 0.1 / 0.2;
+    0.5: 0.25 / 0.05 / 0.15; -1.3: 0.1 / 0 / 0.05.
+    """
+    ratio = excess(options, num_characters)
+    return {
+        "dropout_embedding": _between(0.22 + 0.105 * ratio, 0.6),
+        "dropout_output": _between(0.05 + 0.055 * ratio, 0.3),
+        "dropout_recurrent": _between(0.13 + 0.067 * ratio, 0.4),
+        "weight_decay": _between(0.075 + 0.02 * ratio, 0.15),
+    }
+
+
+def _between(value: float, most: float) -> float:
+    return round(min(max(value, 0.0), most), 3)

@@ -1,0 +1,24 @@
+"""What must happen before TensorFlow is loaded: is it there, and is it quiet."""
+
+import importlib.util
+import os
+from typing import Literal
+
+from charrnn_runtime.errors import OperationError
+
+_NEEDED = {"train": ("tensorflow",), "export": ("tensorflow", "tf2onnx", "onnx", "ai_edge_litert")}
+
+
+def require(extra: Literal["train", "export"]) -> None:
+    """Make sure that the packages of an extra are installed, and that TensorFlow will not talk over our messages.
+
+    Raises:
+        OperationError: One is missing; the message says what to install.
+    """
+    missing = [name for name in _NEEDED[extra] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise OperationError(
+            f"`charrnn {extra}` needs {', '.join(missing)}, which this installation lacks: "
+            f"pip install 'charrnn-edge[{extra}]'"
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

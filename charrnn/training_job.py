@@ -1,0 +1,90 @@
+"""One training run from its input to its figures: read, split, choose the recipe, train. Prints nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from charrnn.corpus import STANDARD_INPUT, CorpusReport, Split, embedded_corpus_path, read_corpus, split_lines
+from charrnn.options import TrainingOptions
+from charrnn.recipe import resolve
+from charrnn.run import Data, Run, RunConfig, TrainingResult
+from charrnn_runtime.loading import ARTIFACTS
+from charrnn_runtime.vocabulary import TextRule, Vocabulary
+
+if TYPE_CHECKING:
+    from charrnn.train import Reporter
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A run that is ready to be carried out."""
+
+    corpus: CorpusReport
+    """What was read."""
+
+    split: Split
+    """The lines of each side."""
+
+    vocabulary: Vocabulary
+    """All their characters."""
+
+    run: Run
+    """Where it goes; its folder is there."""
+
+    @classmethod
+    def prepare(
+        cls,
+        source: str | None,
+        output: Path | None,
+        options: TrainingOptions,
+        *,
+        column: str | None = None,
+        field: str | None = None,
+        force: bool = False,
+    ) -> Self:
+        """Read and split the input, choose the recipe, and make the run's folder.
+
+        Args:
+            source: A file, "-" for standard input, or None for the embedded list.
+            output: The run's folder; None names it after the input.
+            options: What the user chose.
+            column: See `read_corpus`.
+            field: See `read_corpus`.
+            force: Whether another run that is there may be replaced.
+
+        Raises:
+            InputError: The input or the folder cannot be used.
+        """
+        path = str(embedded_corpus_path()) if source is None else source
+        rule = TextRule("NFC" if options.normalize == "nfc" else None, options.lowercase)
+        corpus = read_corpus(path, column=column, field=field, rule=rule)
+        split = split_lines(
+            corpus.lines,
+            seed=options.seed,
+            validation_share=options.validation_share,
+            test_share=options.test_share,
+            max_held_out=options.max_held_out,
+            keep_duplicates=options.keep_duplicates,
+            source=corpus.report.source,
+        )
+        num_characters = sum(len(line) + 1 for line in split.train)
+        resolved = resolve(options, len(split.train), num_characters)
+        report = corpus.report
+        # The bare name: where a list stood on the training machine is nobody's business on a device.
+        data = Data(Path(report.source).name, report.sha256, report.lines, report.distinct)
+        folder = ARTIFACTS / _run_name(path) if output is None else output
+        run = Run.create(folder, RunConfig(resolved, options, data), force=force)
+        return cls(report, split, Vocabulary.build(corpus.lines, rule), run)
+
+    def carry_out(self, reporter: "Reporter") -> TrainingResult:
+        """Train, and return the figures; see `charrnn.train.train`."""
+        from charrnn.train import train
+
+        return train(self.split, self.vocabulary, self.run.config.options, self.run, reporter)
+
+
+def _run_name(source: str) -> str:
+    if source == STANDARD_INPUT:
+        return "standard_input"
+    name = Path(source).name.removesuffix(".gz")
+    return Path(name).stem or name

@@ -1,0 +1,96 @@
+"""What a person sees of a training run: data and choices first, a line as it goes, the figures at the end.
+
+Progress goes to one stream and the figures to another, as everywhere (stderr, stdout). Nothing is computed here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TextIO
+
+from charrnn.options import CHOSEN_BY_RECIPE
+from charrnn.train import Progress, SampledLine
+from charrnn.run import TrainingResult, figures
+from charrnn.training_job import TrainingJob
+
+_ENDINGS = {
+    "iterations": "all steps done",
+    "patience": "stopped early: the validation loss had not improved for {patience} looks",
+}
+
+
+class TerminalReport:
+    """A `charrnn.progress.Reporter` for people."""
+
+    def __init__(self, progress: TextIO, results: TextIO) -> None:
+        """Write to two streams; on a terminal the progress line is overwritten, elsewhere only evaluations are shown."""
+        self._progress, self._results = progress, results
+        self._live = progress.isatty()
+
+    def start(self, job: TrainingJob) -> None:
+        """Say what is trained on, and with what."""
+        options = job.run.config.options
+        requested = job.run.config.requested
+        chosen = [
+            f"{name} {getattr(options, name):g}" for name in CHOSEN_BY_RECIPE if getattr(requested, name) is None
+        ]
+        duplicates = "copies kept" if options.keep_duplicates else "duplicates removed"
+        sides = ", ".join(f"{len(getattr(job.split, side.name)):,} {side.name}" for side in fields(job.split))
+        self._line(f"data: {job.corpus.summary()}")
+        self._line(f"split: {sides} ({duplicates}; seed {options.seed})")
+        self._line(f"chosen from the data: {', '.join(chosen) or 'nothing'}")
+        self._line(f"run: {job.run.path}")
+
+    def progress(self, progress: Progress) -> None:
+        """Show where the run stands."""
+        if not (self._live or progress.evaluated):
+            return
+        validation = figures(progress.validation_nats)["bits_per_character"]
+        text = (
+            f"step {progress.step:>6,} of {progress.iterations:,}  loss {progress.train_nats:.3f} nats  "
+            f"validation {validation:.3f} bits per character  {progress.characters_per_second:>8,.0f} characters/s  "
+            f"{_clock(progress.seconds_left)} left" + ("  best so far" if progress.best_step == progress.step else "")
+        )
+        self._line(text, stays=progress.evaluated)
+
+    def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
+        """Show what the model writes."""
+        self._line(f"samples after step {step:,} (seen: it stands in the training lines)")
+        for line in lines:
+            self._line(f"  {'seen' if line.seen else 'new '}  {line.text}")
+
+    def end(self, job: TrainingJob, result: TrainingResult) -> None:
+        """Show the figures and the next command."""
+        options, split = job.run.config.options, job.split
+        ending = _ENDINGS.get(result.stopped_by, result.stopped_by).format(patience=options.patience)
+        duplicates = "copies kept" if options.keep_duplicates else "duplicates removed"
+        rows = [
+            ("test", _loss(result.test_nats, f"{len(split.test):,} lines that nothing was chosen by, {duplicates}")),
+            ("validation", _loss(result.validation_nats, f"{len(split.validation):,} lines")),
+            ("model", f"{result.num_parameters:,} weights, best at step {result.best_step:,} of {result.steps:,}"),
+            ("ended", f"{ending}, {_clock(result.seconds)}"),
+            ("run", str(job.run.path)),
+            ("next", f"charrnn export {job.run.path} --format all"),
+        ]
+        for label, text in rows:
+            print(f"{label:<10}  {text}", file=self._results)
+
+    def _line(self, text: str, *, stays: bool = True) -> None:
+        if self._live:
+            self._progress.write(f"\r\x1b[2K{text}" + ("\n" if stays else ""))
+        else:
+            self._progress.write(f"{text}\n")
+        self._progress.flush()
+
+
+def _loss(nats: float, on: str) -> str:
+    values = figures(nats)
+    return (
+        f"{values['bits_per_character']:.3f} bits per character ({nats:.4f} nats, "
+        f"perplexity {values['perplexity']:.2f}) on {on}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

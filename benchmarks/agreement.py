@@ -1,6 +1,6 @@
 """How many of 1,000 names of one seed differ between Keras, onnxruntime, LiteRT and numpy, at batch 1, 7 and 256.
 
-    python benchmarks/agreement.py artifacts/demo
+python benchmarks/agreement.py artifacts/demo
 """
 
 import argparse

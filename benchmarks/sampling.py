@@ -32,7 +32,9 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="an exported run")
-    parser.add_argument("--lines", type=int, default=1024, help="lines a measurement at batch 256; an eighth at batch 1")
+    parser.add_argument(
+        "--lines", type=int, default=1024, help="lines a measurement at batch 256; an eighth at batch 1"
+    )
     options = parser.parse_args()
     steps = engines(options.run)
     units = "+".join(map(str, steps["onnxruntime"].units))

@@ -22,7 +22,7 @@ PROGRAM = "charrnn"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Carry out a command line and end the process with its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = terminal.words() if arguments is None else list(arguments)
     sys.exit(terminal.run(lambda: _dispatch(words), debug="--debug" in words))
 
 
@@ -63,7 +63,8 @@ def _hand_over(name: str) -> Callable[[typer.Context], None]:
 
 def _program(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=lambda on: _version(on))
+        bool,
+        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=lambda on: _version(on)),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:

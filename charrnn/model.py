@@ -2,8 +2,8 @@
 
 The Keras model (embedding, LSTM layers, projection) owns the weights and is the definition: `KerasStep` drives its own
 cells and is what every export is compared with. Training computes the same function from the same variables by
-`sequence_logits`, whose LSTM carries its own gradient; tests hold both against the Keras layers. How a model is trained,
-and files, are not known here.
+`sequence_logits`, whose LSTM carries its own gradient; tests hold both against the Keras layers. How a model is
+trained, and files, are not known here.
 """
 
 from collections.abc import Mapping
@@ -57,10 +57,11 @@ class ModelSizes:
         """
         layers = sum(name.endswith("/recurrent_kernel") for name in arrays)
         try:
-            units = tuple(arrays[f"lstm_{layer}/recurrent_kernel"].shape[0] for layer in range(layers))
-            sizes = cls(*arrays["embedding"].shape, units)
-        except (KeyError, TypeError, IndexError) as error:
-            raise ModelFileError(f"weights: expected those of a character model, something is missing: {error}") from error
+            units = tuple(int(arrays[f"lstm_{layer}/recurrent_kernel"].shape[0]) for layer in range(layers))
+            vocab_size, embedding_dim = arrays["embedding"].shape
+        except (KeyError, ValueError, IndexError) as error:
+            raise ModelFileError(f"weights: expected those of a character model, received others ({error})") from error
+        sizes = cls(vocab_size, embedding_dim, units)
         check_arrays(sizes, arrays)
         return sizes
 
@@ -74,7 +75,8 @@ def build_model(sizes: ModelSizes, *, seed: int = 0) -> keras.Model:
         sizes: The shapes.
         seed: Decides the first weights; 0 to 2**64 - 1.
     """
-    seeds = iter(np.random.Generator(np.random.Philox(key=seed)).integers(2**31, size=2 * len(sizes.units) + 2).tolist())
+    random = np.random.Generator(np.random.Philox(key=seed))
+    seeds = iter(random.integers(2**31, size=2 * len(sizes.units) + 2).tolist())
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     uniform = keras.initializers.RandomUniform(-0.05, 0.05, seed=next(seeds))
     hidden = keras.layers.Embedding(
@@ -125,7 +127,7 @@ def variables_of(model: keras.Model) -> dict[str, Any]:
 
 def arrays_of(model: keras.Model) -> dict[str, Float32]:
     """Return copies of the weights by name: what a run stores."""
-    return {name: np.array(variable, np.float32) for name, variable in variables_of(model).items()}
+    return {name: np.array(variable.numpy(), np.float32) for name, variable in variables_of(model).items()}
 
 
 def set_arrays(model: keras.Model, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -150,9 +152,10 @@ def check_arrays(sizes: ModelSizes, arrays: Mapping[str, NDArray[Any]]) -> None:
         odd = ", ".join(sorted(set(shapes) ^ set(arrays)))
         raise ModelFileError(f"weights: expected {', '.join(shapes)}; missing or unknown: {odd}. The run is damaged")
     for name, shape in shapes.items():
-        if arrays[name].shape != shape:
-            raise ModelFileError(f"weights: expected {name} of shape {list(shape)}, received {list(arrays[name].shape)}")
-        if not np.isfinite(arrays[name]).all():
+        array = arrays[name]
+        if array.shape != shape:
+            raise ModelFileError(f"weights: expected {name} of shape {list(shape)}, received {list(array.shape)}")
+        if not np.isfinite(array).all():
             raise ModelFileError(f"weights: expected finite numbers, {name} holds others. Train again")
 
 
@@ -220,7 +223,8 @@ def sequence_logits(
         variables: The weights by name; see `variables_of`.
         inputs: int32 [time, batch], tokens.
         dropout: What is left out.
-        seed: int64 [2]: the run's seed and the number of the step; decides the dropout.
+        seed: int64 [2]: the run's seed and the number of the step; decides the dropout (compiled and not compiled each
+            in its own way).
 
     Returns:
         float32 [time, batch, vocab_size].
@@ -268,15 +272,15 @@ def _matmul_3d(inputs: Tensor, kernel: Tensor) -> Tensor:
 def run_lstm(projected: Tensor, recurrent_kernel: Tensor) -> tuple[Tensor, Any]:
     """Run one LSTM layer over time from a zero state.
 
-    The gradient is written out, because the automatic one adds up one product for the kernel at every time step; this one
-    does a single product for all.
+    The gradient is written out, because the automatic one adds up one product for the kernel at every time step; this
+    one does a single product for all.
 
     Args:
         projected: float32 [time, batch, 4 * units]: inputs @ kernel + bias; gates in Keras's order.
         recurrent_kernel: float32 [units, 4 * units].
 
     Returns:
-        h at every time, float32 [time, batch, units]; and the function that turns its gradient into those of the inputs.
+        h at every time, float32 [time, batch, units]; and the function that makes the inputs' gradients of its own.
     """
     outputs, cells, gates = _run_forward(projected, recurrent_kernel)
 

@@ -63,7 +63,8 @@ def _embedding_dim(state_size: int) -> int:
 
 def _iterations(num_lines: int) -> int:
     # 6,000 steps for 4,700 lines and 12,000 for 29,500 (both trial runs), to the nearest 500.
-    return round(min(max(12_000 * (num_lines / 29_500) ** 0.377, 1500), 30_000) / 500) * 500
+    steps = 12_000 * math.pow(num_lines / 29_500, 0.377)
+    return round(min(max(steps, 1500), 30_000) / 500) * 500
 
 
 def _schedule(iterations: int, state_size: int, num_lines: int) -> dict[str, float]:

@@ -26,8 +26,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from charrnn.corpus import Split
 from charrnn.options import ResolvedOptions, TrainingOptions
+from charrnn.split import Split
 from charrnn_runtime.errors import InputError, ModelFileError, OperationError
 from charrnn_runtime.files import MAX_MODEL_BYTES, read_bounded, read_json, write_atomically, write_json_atomically
 from charrnn_runtime.loading import RUN_DESCRIPTION, RUN_WEIGHTS
@@ -151,6 +151,11 @@ class Run:
     config: RunConfig
     """What it is."""
 
+    @property
+    def aside(self) -> Path:
+        """Where the run stands that this one replaces, until this one has ended."""
+        return self.path.parent / f".{self.path.name}.replaced"
+
     @classmethod
     def create(cls, path: Path, config: RunConfig, *, force: bool = False) -> "Run":
         """Make a run directory and write its config.json; a run that was there is moved aside.
@@ -213,7 +218,7 @@ class Run:
 
     def discard_replaced(self) -> None:
         """Remove the run that was moved aside; files in it that charrnn did not write are kept in the new one."""
-        aside = _aside(self.path)
+        aside = self.aside
         if not aside.is_dir():
             return
         for entry in list(aside.iterdir()):
@@ -224,7 +229,7 @@ class Run:
 
     def restore_replaced(self) -> bool:
         """Put the run that was moved aside back in place of this one; return whether there was one."""
-        aside = _aside(self.path)
+        aside = self.aside
         if not aside.is_dir():
             return False
         if self.path.exists():
@@ -233,14 +238,13 @@ class Run:
         return True
 
     def _move_old_aside(self) -> None:
-        aside = _aside(self.path)
         if not (self.path / RUN_WEIGHTS).is_file():
             return
-        if aside.exists():
-            # Left by a run that was killed. What has ended is worth more than what has not.
-            shutil.rmtree(aside if (self.path / TRAINING).is_file() else self.path)
-        if self.path.exists():
-            self.path.rename(aside)
+        if self.aside.exists():
+            # The run that is there never ended, or diverged: the one before it is worth more.
+            shutil.rmtree(self.path)
+        else:
+            self.path.rename(self.aside)
 
     def _write_description(self, vocabulary: Vocabulary, training: Mapping[str, Any]) -> None:
         options = self.config.options
@@ -258,14 +262,17 @@ def read_config(path: Path) -> RunConfig:
     return RunConfig.from_json(read_json(path / CONFIG), str(path / CONFIG))
 
 
-def read_lines(path: Path, side: Literal["train", "validation", "test"]) -> list[str]:
+def read_lines(path: Path, side: Literal["train", "validation", "test"]) -> tuple[str, ...]:
     """Read the lines of one side of a run's split, as the model saw them.
 
     Raises:
-        ModelFileError: The run does not hold them.
+        ModelFileError: They are not there, or are no text.
     """
-    text = read_bounded(path / SPLITS / f"{side}.txt", MAX_MODEL_BYTES).decode("utf-8", "replace")
-    return text.split("\n")[:-1]
+    file = path / SPLITS / f"{side}.txt"
+    try:
+        return tuple(read_bounded(file, MAX_MODEL_BYTES).decode().split("\n")[:-1])
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{file} is damaged: expected UTF-8, received something else ({error})") from error
 
 
 def figures(nats: float) -> dict[str, float]:
@@ -303,10 +310,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _aside(path: Path) -> Path:
-    return path.parent / f".{path.name}.replaced"
-
-
 def _check_replaceable(path: Path, config: RunConfig, force: bool) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"cannot write a run to {path}: expected a folder, received a file. Choose another name")
@@ -321,7 +324,8 @@ def _check_replaceable(path: Path, config: RunConfig, force: bool) -> None:
             f"{path} is not empty and holds no run of charrnn: expected a new or empty folder, "
             f"received one with {names[0]!r}. Choose another one"
         )
-    if (difference := _difference(path, config)) and not force:
+    # A run without weights died at its start: nothing in it is worth a question.
+    if RUN_WEIGHTS in names and not force and (difference := _difference(path, config)):
         raise InputError(
             f"there is another run in {path}: {difference}. Pass --force to replace it, or choose another folder"
         )

@@ -16,17 +16,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from charrnn.batches import PADDING, Batch, Lines, training_batches
-from charrnn.corpus import Split
+from charrnn.batches import Batch, Lines, training_batches
 from charrnn.model import Dropout, ModelSizes, Tensor, build_model, sequence_logits, variables_of
 from charrnn.options import ResolvedOptions
 from charrnn.run import HistoryRow, Run, StoppedBy, TrainingResult
+from charrnn.split import Split
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.manifest import LINE_MAX_LENGTH
 from charrnn_runtime.sampling import Request, sample_tokens
 from charrnn_runtime.scoring import log_probabilities
 from charrnn_runtime.step import Float32, NumpyStep, StepWeights
-from charrnn_runtime.terminal import Terminated
+from charrnn_runtime.terminal import Stopped
 from charrnn_runtime.vocabulary import Tokens, Vocabulary
 
 _SECONDS_BETWEEN_REPORTS = 1.0
@@ -112,23 +112,30 @@ def train(
     Raises:
         OperationError: The loss was not finite, or the run could not be written; the last good weights are kept.
         KeyboardInterrupt: Ctrl-C; the run was ended properly, with the best weights so far.
-        Terminated: The same for SIGTERM.
+        Stopped: The same, for the signals of a command line.
     """
     # Global to the process; without it the order of a sum may differ from one run to the next.
     tf.config.experimental.enable_op_determinism()
-    run.write_inputs(split, vocabulary)
-    training = _Training(split, vocabulary, options, run, reporter)
+    try:
+        run.write_inputs(split, vocabulary)
+        training = _Training(split, vocabulary, options, run, reporter)
+    except BaseException:
+        run.restore_replaced()
+        raise
     try:
         stopped_by = training.carry_out()
-    except (KeyboardInterrupt, Terminated) as error:
+    except (KeyboardInterrupt, Stopped) as error:
         training.end("interrupt")
         raise type(error)(f"stopped at step {training.step:,}; {training.what_is_kept()}") from error
     except _LossNotFiniteError as error:
         training.end("not finite")
         raise OperationError(
-            f"the loss was not finite at step {training.step + 1:,} (expected a number, received {error}): training has "
-            f"diverged; {training.what_is_kept()}. Lower lr (it is {options.lr:g})"
+            f"training diverged: expected a finite loss at step {training.step + 1:,}, received {error}; "
+            f"{training.what_is_kept()}. Lower lr (it is {options.lr:g})"
         ) from error
+    except OperationError:
+        training.give_way()
+        raise
     return training.end(stopped_by)
 
 
@@ -163,10 +170,11 @@ class _Training:
         self._misses = 0
         self._kept = True
         self.step = 0
+        # Before the first step, so that there are weights to keep whatever happens.
+        self._evaluate()
 
     def carry_out(self) -> StoppedBy:
         options = self._options
-        self._evaluate()
         batches = training_batches(self._lines, options.batch_size, options.seed)
         for batch in islice(batches, options.iterations):
             self._learn(batch)
@@ -182,9 +190,9 @@ class _Training:
         return "iterations"
 
     def end(self, stopped_by: StoppedBy) -> TrainingResult:
-        """Measure the test lines and complete the run; one that has learned nothing gives way to the run before it."""
-        if self._best.step == 0 and stopped_by in ("interrupt", "not finite") and self._run.restore_replaced():
-            self._kept = False
+        """Measure the test lines and complete the run."""
+        if stopped_by in ("interrupt", "not finite"):
+            self.give_way()
         test = [self._vocabulary.encode(line) for line in self._split.test]
         result = TrainingResult(
             stopped_by=stopped_by,
@@ -196,15 +204,24 @@ class _Training:
             seconds=time.monotonic() - self._started,
         )
         if self._kept:
+            # Again: an interrupt may have come between finding the best weights and writing them.
+            self._run.write_weights(self._best.arrays)
             self._run.finish(result, self._split, self._vocabulary)
             if stopped_by != "not finite":
                 self._run.discard_replaced()
         return result
 
+    def give_way(self) -> None:
+        """Put the run that was there before back, if there was one and this one has learned nothing."""
+        if self._best.step == 0 and self._run.restore_replaced():
+            self._kept = False
+
     def what_is_kept(self) -> str:
+        run = self._run
         if not self._kept:
-            return f"nothing was learned yet, {self._run.path} holds the run that was there before"
-        return f"the best weights so far (step {self._best.step:,}) are in {self._run.path}"
+            return f"nothing was learned yet, {run.path} holds the run that was there before"
+        before = f", the run that was there before is in {run.aside}" if run.aside.is_dir() else ""
+        return f"the best weights so far (step {self._best.step:,}) are in {run.path}{before}"
 
     def _learn(self, batch: Batch) -> None:
         nats = self._learner.learn(batch, self.step)
@@ -272,20 +289,22 @@ class Learner:
         """
         self.model = build_model(sizes, seed=options.seed)
         self._variables = variables_of(self.model)
-        self._optimizer = _optimizer(options, list(self._variables.values()))
+        self._schedule = _schedule(options)
+        self._optimizer = _optimizer(options, self._schedule, list(self._variables.values()))
         self._averages = {name: tf.Variable(variable) for name, variable in self._variables.items()}
         self._dropout = Dropout(options.dropout_embedding, options.dropout_output, options.dropout_recurrent)
         self._average_decay = options.average_decay
         self._characters_per_batch = characters_per_batch
         self._seed = np.array([options.seed], np.uint64).astype(np.int64)
         tokens = tf.TensorSpec([None, options.batch_size], tf.int32)
-        # XLA compiles it once for each width; TensorFlow traces it once for all.
-        self._update = tf.function(
-            self._compute_update,
+        # XLA compiles the gradients once for each width; the update knows no width and is compiled once.
+        self._gradients = tf.function(
+            self._compute_gradients,
             input_signature=[tokens, tokens, tf.TensorSpec([2], tf.int64)],
             jit_compile=True,
             autograph=False,
         )
+        self._update = tf.function(self._apply_gradients, jit_compile=True, autograph=False)
 
     def learn(self, batch: Batch, step: int) -> float:
         """Do one step.
@@ -297,32 +316,32 @@ class Learner:
         Returns:
             The batch's summed loss in nats, before the step.
         """
-        return float(self._update(batch.inputs, batch.targets, np.append(self._seed, np.int64(step))))
+        nats, gradients = self._gradients(batch.inputs, batch.targets, np.append(self._seed, np.int64(step)))
+        self._update(gradients, tf.constant(step, tf.float32))
+        return float(nats)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of step number `step`."""
-        return float(self._optimizer._learning_rate(step))
+        return float(self._schedule(step))
 
     def averaged_arrays(self) -> dict[str, Float32]:
         """Return copies of the averaged weights by name."""
-        return {name: np.array(average, np.float32) for name, average in self._averages.items()}
+        return {name: np.array(average.numpy(), np.float32) for name, average in self._averages.items()}
 
-    def _compute_update(self, inputs: Tensor, targets: Tensor, seed: Tensor) -> Tensor:
+    def _compute_gradients(self, inputs: Tensor, targets: Tensor, seed: Tensor) -> tuple[Tensor, list[Tensor]]:
         with tf.GradientTape() as tape:
             values = {name: variable.value for name, variable in self._variables.items()}
             nats = summed_loss(sequence_logits(values, inputs, self._dropout, seed), targets)
             loss = nats / self._characters_per_batch
-        gradients = tape.gradient(loss, list(values.values()))
-        self._optimizer.apply_gradients(
-            (tf.convert_to_tensor(gradient), variable)
-            for gradient, variable in zip(gradients, self._variables.values(), strict=True)
-        )
+        return nats, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, list(values.values()))]
+
+    def _apply_gradients(self, gradients: list[Tensor], done: Tensor) -> None:
+        variables = self._variables.values()
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         # The first steps' average forgets its start faster: (1 + n) / (10 + n), as TensorFlow's own averages do.
-        done = tf.cast(seed[1], tf.float32)
         decay = tf.minimum(self._average_decay, (1.0 + done) / (10.0 + done))
-        for name, average in self._averages.items():
-            average.assign(decay * average + (1.0 - decay) * self._variables[name].value)
-        return nats
+        for average, variable in zip(self._averages.values(), variables, strict=True):
+            average.assign(decay * average + (1.0 - decay) * variable.value)
 
 
 def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -332,9 +351,9 @@ def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
         logits: float32 [time, batch, vocab_size].
         targets: int32 [time, batch], `PADDING` where there is none.
     """
-    real = targets != PADDING
-    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.where(real, targets, 0), logits=logits)
-    return tf.reduce_sum(tf.where(real, nats, 0.0))
+    # A row of zeros where there is no target. TensorFlow's own cross-entropy prints a warning with every compilation.
+    wanted = tf.one_hot(targets, logits.shape[-1])
+    return -tf.reduce_sum(wanted * tf.nn.log_softmax(logits))
 
 
 def mean_nats(arrays: dict[str, Float32], lines: Sequence[Tokens]) -> float:
@@ -344,16 +363,17 @@ def mean_nats(arrays: dict[str, Float32], lines: Sequence[Tokens]) -> float:
         return -float(np.concatenate(log_probabilities(step, lines, batch_size=256)).mean())
 
 
-def _optimizer(options: ResolvedOptions, variables: list[Any]) -> Any:
-    schedule = keras.optimizers.schedules.CosineDecay(
+def _schedule(options: ResolvedOptions) -> Any:
+    return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=options.lr / max(options.warmup, 1),
         decay_steps=max(options.iterations - options.warmup, 1),
         warmup_target=options.lr,
         warmup_steps=options.warmup,
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=options.weight_decay, global_clipnorm=options.clip_norm
-    )
+
+
+def _optimizer(options: ResolvedOptions, schedule: Any, variables: list[Any]) -> Any:
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay, global_clipnorm=options.clip_norm)
     optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
     optimizer.build(variables)
     return optimizer

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from charrnn.corpus import STANDARD_INPUT, CorpusReport, Split, embedded_corpus_path, read_corpus, split_lines
+from charrnn.corpus import CorpusReport, embedded_corpus_path, read_corpus
+from charrnn.items import STANDARD_INPUT
 from charrnn.options import TrainingOptions
 from charrnn.recipe import resolve
 from charrnn.run import Data, Run, RunConfig, TrainingResult
+from charrnn.split import Split, split_lines
 from charrnn_runtime.loading import ARTIFACTS
 from charrnn_runtime.vocabulary import TextRule, Vocabulary
 

@@ -8,9 +8,10 @@ from dataclasses import fields
 from typing import TextIO
 
 from charrnn.options import CHOSEN_BY_RECIPE
-from charrnn.train import Progress, SampledLine
 from charrnn.run import TrainingResult, figures
+from charrnn.train import Progress, SampledLine
 from charrnn.training_job import TrainingJob
+from charrnn_runtime.reports import loss_in_words
 
 _ENDINGS = {
     "iterations": "all steps done",
@@ -22,7 +23,7 @@ class TerminalReport:
     """A `charrnn.progress.Reporter` for people."""
 
     def __init__(self, progress: TextIO, results: TextIO) -> None:
-        """Write to two streams; on a terminal the progress line is overwritten, elsewhere only evaluations are shown."""
+        """Write to two streams; a terminal's progress line is overwritten, elsewhere only evaluations are shown."""
         self._progress, self._results = progress, results
         self._live = progress.isatty()
 
@@ -30,9 +31,7 @@ class TerminalReport:
         """Say what is trained on, and with what."""
         options = job.run.config.options
         requested = job.run.config.requested
-        chosen = [
-            f"{name} {getattr(options, name):g}" for name in CHOSEN_BY_RECIPE if getattr(requested, name) is None
-        ]
+        chosen = [f"{name} {getattr(options, name):g}" for name in CHOSEN_BY_RECIPE if getattr(requested, name) is None]
         duplicates = "copies kept" if options.keep_duplicates else "duplicates removed"
         sides = ", ".join(f"{len(getattr(job.split, side.name)):,} {side.name}" for side in fields(job.split))
         self._line(f"data: {job.corpus.summary()}")
@@ -64,8 +63,11 @@ class TerminalReport:
         ending = _ENDINGS.get(result.stopped_by, result.stopped_by).format(patience=options.patience)
         duplicates = "copies kept" if options.keep_duplicates else "duplicates removed"
         rows = [
-            ("test", _loss(result.test_nats, f"{len(split.test):,} lines that nothing was chosen by, {duplicates}")),
-            ("validation", _loss(result.validation_nats, f"{len(split.validation):,} lines")),
+            (
+                "test",
+                f"{loss_in_words(result.test_nats)} on {len(split.test):,} lines nothing was chosen by, {duplicates}",
+            ),
+            ("validation", f"{loss_in_words(result.validation_nats)} on {len(split.validation):,} lines"),
             ("model", f"{result.num_parameters:,} weights, best at step {result.best_step:,} of {result.steps:,}"),
             ("ended", f"{ending}, {_clock(result.seconds)}"),
             ("run", str(job.run.path)),
@@ -80,14 +82,6 @@ class TerminalReport:
         else:
             self._progress.write(f"{text}\n")
         self._progress.flush()
-
-
-def _loss(nats: float, on: str) -> str:
-    values = figures(nats)
-    return (
-        f"{values['bits_per_character']:.3f} bits per character ({nats:.4f} nats, "
-        f"perplexity {values['perplexity']:.2f}) on {on}"
-    )
 
 
 def _clock(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from charrnn.tensorflow_setup import require
+from charrnn.tensorflow_setup import load_tensorflow
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.loading import newest_run
 from charrnn_runtime.manifest import Format
@@ -33,7 +33,7 @@ def export(
     folder = newest_run() if run is None else run
     if run is None:
         print(f"run: {folder}", file=sys.stderr)
-    require("export")
+    load_tensorflow("export")
     from charrnn.exporting import export_run
 
     bundle, manifest = export_run(folder, formats, report=lambda message: print(message, file=sys.stderr))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.options import TrainingOptions
-from charrnn.tensorflow_setup import require
+from charrnn.tensorflow_setup import load_tensorflow
 
 
 def train(
@@ -76,11 +76,11 @@ def train(
 ) -> None:
     """Train a model on a list of lines, and keep it in a run directory.
 
-    Shows the loss in bits per character: how many bits the model needs, on average, to guess the next character of a line
-    it has not seen. Ctrl-C ends training and keeps the best model so far.
+    Shows the loss in bits per character: how many bits the model needs, on average, to guess the next character of a
+    line it has not seen. Ctrl-C ends training and keeps the best model so far.
     """
     options = TrainingOptions(**_chosen(context))
-    require("train")
+    load_tensorflow("train")
     from charrnn.training_job import TrainingJob
     from charrnn.training_report import TerminalReport
 

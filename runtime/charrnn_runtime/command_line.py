@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m charr
         arguments: The words after the program's name; those of this process when None.
         prog: What the program is called in its help.
     """
-    options = parse(sys.argv[1:] if arguments is None else arguments, prog)
+    options = parse(terminal.words() if arguments is None else arguments, prog)
     return terminal.run(lambda: options.command(options), debug=options.debug)
 
 
@@ -96,7 +96,12 @@ def _add_sample_options(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="keep only the most probable characters that hold this share of the probability, 0 to 1 (default: all)",
     )
-    add("--max-length", type=int, metavar="N", help="most characters of a sample, prefix included (default: the model's)")
+    add(
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="most characters of a sample, prefix included (default: the model's)",
+    )
     add(
         "--seed",
         type=int,

@@ -49,7 +49,8 @@ class Golden:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that manifests and exported files hold."""
-        return asdict(self)
+        rows = [list(row) for row in self.log_probabilities]
+        return {**asdict(self), "samples": list(self.samples), "log_probabilities": rows}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Golden":

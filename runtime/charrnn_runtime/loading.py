@@ -74,7 +74,9 @@ def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> 
         return _open_bundle(path / BUNDLE, engine, num_threads)
     if (path / RUN_WEIGHTS).is_file() and engine in ("auto", "numpy"):
         return _open_run(path)
-    raise ModelFileError(f"{path} holds no model that {engine} could run: {_what_is_there(path)}")
+    raise ModelFileError(
+        f"{path} holds no model that {engine} could run: expected a run or a bundle, {_what_is_there(path)}"
+    )
 
 
 def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedStep:
@@ -129,6 +131,8 @@ def read_run(run: Path) -> tuple[Description, dict[str, NDArray[np.float32]]]:
         ModelFileError: The run is incomplete or damaged.
     """
     described = run / RUN_DESCRIPTION
+    if not described.is_file():
+        raise ModelFileError(f"{run} is no run: expected what `charrnn train` writes, {_what_is_there(run)}")
     description = Description.from_json(read_json(described), str(described))
     return description, read_arrays(run / RUN_WEIGHTS)
 
@@ -218,8 +222,10 @@ def _check_sizes(step: Step, description: Description, path: Path) -> None:
 
 
 def _what_is_there(folder: Path) -> str:
+    if not folder.is_dir():
+        return "received no folder at all"
     if (folder / RUN_WEIGHTS).is_file():
         return "it is a run that was not exported; run `charrnn export` first"
     names = sorted(entry.name for entry in folder.iterdir())
     listed = json.dumps(names[:6], ensure_ascii=False) + (" ..." if len(names) > 6 else "")
-    return f"expected a run or a bundle, received a folder with {listed if names else 'nothing in it'}"
+    return f"received a folder with {listed if names else 'nothing in it'}"

@@ -72,11 +72,11 @@ def _sizes(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple
     kinds = {"token": ("tensor(int32)", []), "logits": ("tensor(float)", [vocab_size])}
     for state, size in zip(states, (size for size in units for _ in "hc"), strict=True):
         kinds[state] = kinds[f"{state}_out"] = ("tensor(float)", [size])
-    for tensor, (kind, (batch, *rest)) in (*inputs.items(), *outputs.items()):
-        if (kind, rest) != kinds[tensor] or isinstance(batch, int):
+    for tensor, (kind, shape) in (*inputs.items(), *outputs.items()):
+        if not shape or (kind, shape[1:]) != kinds[tensor] or isinstance(shape[0], int):
             raise ModelFileError(
                 f"{name} is not a step: expected {tensor} {kinds[tensor][0]} with an open batch and then "
-                f"{kinds[tensor][1]}, received {kind} {[batch, *rest]}"
+                f"{kinds[tensor][1]}, received {kind} {shape}"
             )
     return vocab_size, units
 

@@ -1,6 +1,7 @@
 """What `sample`, `verify` and `info` print, the same from both command lines."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from charrnn_runtime.model import Model
@@ -22,27 +23,38 @@ def verification(model: Model) -> str:
 def information(model: Model) -> str:
     """Return what is known of a model, a line each: label and value."""
     description = model.description
-    known = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in description.vocabulary.characters[1:])
-    rows: dict[str, object] = {
-        "file": model.path,
-        "engine": model.engine,
-        "mode": description.mode,
-        "units": " + ".join(map(str, description.units)),
-        "vocabulary": f"{description.vocabulary.size} tokens: newline, {known}",
-        "normal form": description.vocabulary.rule.normal_form or "none",
-        "lowercase": "yes" if description.vocabulary.rule.lowercase else "no",
+    vocabulary = description.vocabulary
+    known = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in vocabulary.characters[1:])
+    case = "capital letters lowered" if vocabulary.rule.lowercase else "case kept"
+    rows = {
+        "file": f"{model.path} (run by {model.engine})",
+        "model": f"LSTM over {description.mode}, units {' + '.join(map(str, description.units))}",
+        "vocabulary": f"{vocabulary.size} tokens: newline, {known}",
+        "text": f"normal form {vocabulary.rule.normal_form or 'none'}, {case}",
         "max length": f"{description.max_length} characters",
-        "golden transcript": f"{len(description.golden.samples) + 1} lines" if description.golden else "none",
-        **dict(_flatten(description.training, "training")),
+        "golden": f"{len(description.golden.samples) + 1} lines" if description.golden else "none: not exported yet",
+        **{key.replace("_", " "): _in_words(value) for key, value in description.training.items()},
     }
     width = max(map(len, rows))
     return "\n".join(f"{label:<{width}}  {value}" for label, value in rows.items())
 
 
-def _flatten(value: Mapping[str, Any], label: str) -> Iterator[tuple[str, object]]:
-    for key, inner in value.items():
-        name = f"{label} {key.replace('_', ' ')}"
-        if isinstance(inner, Mapping):
-            yield from _flatten(inner, name)
-        else:
-            yield name, inner
+def loss_in_words(nats: float) -> str:
+    """Return a loss in the units people are shown.
+
+    >>> loss_in_words(math.log(4))
+    '2.000 bits per character (1.3863 nats, perplexity 4.00)'
+    """
+    return f"{nats / math.log(2):.3f} bits per character ({nats:.4f} nats, perplexity {math.exp(min(nats, 700)):.2f})"
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        if isinstance(value.get("nats"), float):
+            return loss_in_words(value["nats"])
+        return ", ".join(f"{key.replace('_', ' ')} {_in_words(inner)}" for key, inner in value.items())
+    return str(value)

@@ -141,6 +141,8 @@ class StepWeights:
         """
         try:
             layers = sum(name.startswith("lstm_") and name.endswith("/kernel") for name in arrays)
+            if (bias := arrays["lstm_0/bias"].shape) != arrays["lstm_0/kernel"].shape[1:]:
+                raise ValueError(f"lstm_0/bias has the shape {bias}, which does not fit lstm_0/kernel")
             # In float64, so that the table is the exact product, rounded once.
             table = arrays["embedding"].astype(np.float64) @ arrays["lstm_0/kernel"] + arrays["lstm_0/bias"]
             return cls(

@@ -14,7 +14,12 @@ import tempfile
 from pathlib import Path
 
 ABSENT = ("tensorflow", "keras", "onnx", "tf2onnx", "ai_edge_litert")
-COMMANDS = (["sample", ".", "-n", "3", "--seed", "7"], ["sample", "model.onnx", "-n", "3"], ["verify", "."], ["info", "."])
+COMMANDS = (
+    ["sample", ".", "-n", "3", "--seed", "7"],
+    ["sample", "model.onnx", "-n", "3"],
+    ["verify", "."],
+    ["info", "."],
+)
 LOADED = """
 import runpy, sys
 sys.argv = ["charrnn_runtime", *sys.argv[1:]]

@@ -108,14 +108,6 @@ def training_batches(lines: Lines, batch_size: int, seed: int, start: int = 0) -
             yield lines.batch(rows, int(padded[rows[rows >= 0]].max()))
 
 
-def evaluation_batches(lines: Lines, batch_size: int) -> Iterator[Batch]:
-    """Yield every line once, the shortest first."""
-    order = np.argsort(lines.widths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        yield lines.batch(rows, int(lines.widths[rows[-1]]))
-
-
 def epoch_order(widths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return which lines stand in which batch of an epoch.
 

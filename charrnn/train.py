@@ -55,7 +55,7 @@ class Progress:
     """Characters trained on since the last report, padding not counted."""
 
     seconds_left: float
-    """Estimated from the pace so far; less if training stops early."""
+    """Estimated from the recent pace; less if training stops early."""
 
     evaluated: bool
     """Whether the validation loss is of this very step."""
@@ -166,6 +166,7 @@ class _Training:
         self._started = time.monotonic()
         self._meter, self._since_evaluation = _Meter(), _Meter()
         self._history: list[HistoryRow] = []
+        self._seconds_a_step: float | None = None
         self._best = _Best(0, math.inf, {})
         self._misses = 0
         self._kept = True
@@ -253,7 +254,9 @@ class _Training:
         self._since_evaluation = _Meter()
 
     def _report(self, *, evaluated: bool) -> None:
-        remaining = self._options.iterations - self.step
+        # Smoothed: a step that has to be compiled first takes a second, one in hundreds.
+        pace = self._meter.seconds / self._meter.steps
+        self._seconds_a_step = pace if self._seconds_a_step is None else 0.8 * self._seconds_a_step + 0.2 * pace
         progress = Progress(
             step=self.step,
             iterations=self._options.iterations,
@@ -261,7 +264,7 @@ class _Training:
             validation_nats=self._history[-1].validation_nats,
             best_step=self._best.step,
             characters_per_second=self._meter.characters / max(self._meter.seconds, 1e-9),
-            seconds_left=(time.monotonic() - self._started) / self.step * remaining,
+            seconds_left=self._seconds_a_step * (self._options.iterations - self.step),
             evaluated=evaluated,
         )
         self._meter = _Meter()
@@ -384,10 +387,11 @@ class _Meter:
 
     def __init__(self) -> None:
         self._nats, self._since = 0.0, time.monotonic()
-        self.characters = 0
+        self.characters, self.steps = 0, 0
 
     def add(self, nats: float, characters: int) -> None:
         self._nats += nats
+        self.steps += 1
         self.characters += characters
 
     @property

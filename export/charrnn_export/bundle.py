@@ -13,7 +13,7 @@ from charrnn_export.model_card import model_card
 from charrnn_export.parity import FP32, check_parity
 from charrnn_runtime import golden
 from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite
-from charrnn_runtime.errors import ModelFileError, OperationError
+from charrnn_runtime.errors import InputError, ModelFileError, OperationError
 from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
 from charrnn_runtime.loading import open_bytes, read_manifest
 from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, Format, Manifest
@@ -60,9 +60,12 @@ def export_bundle(
         report: Called with a sentence at each stage.
 
     Raises:
+        InputError: No format, or one that is not known.
         ParityError: An exported step does not agree with the original; nothing was written.
         OperationError: A converter or the disk failed; what was there is still there.
     """
+    if not formats or not set(formats) <= set(FORMATS):
+        raise InputError(f"format: expected one or more of {', '.join(FORMATS)}, received {list(formats)}")
     description = _with_golden(original)
     files = {}
     for name in formats:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn_runtime.errors import EngineMissingError, ModelFileError
+from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError
 from charrnn_runtime.manifest import SIGNATURE_NAME
 from charrnn_runtime.step import Float32, Int32, State, state_names
 
@@ -29,6 +29,7 @@ class LiteRTStep:
             EngineMissingError: ai-edge-litert is not installed.
             ModelFileError: LiteRT refuses the bytes, or they hold no step.
         """
+        self._name = name
         self._interpreter = _interpreter(data, name, num_threads)
         self._lock = threading.Lock()
         inputs, outputs = _details(self._interpreter, name)
@@ -41,14 +42,20 @@ class LiteRTStep:
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
         """Feed one token a row; see `charrnn_runtime.step.Step`."""
-        with self._lock:
-            if len(token) != self._batch:
-                self._resize(len(token))
-            for index, array in zip(self._inputs, (token, *state), strict=True):
-                self._interpreter.set_tensor(index, array)
-            self._interpreter.invoke()
-            logits, *after = [self._interpreter.get_tensor(index) for index in self._outputs]
+        try:
+            with self._lock:
+                logits, *after = self._run((token, *state))
+        except (RuntimeError, ValueError) as error:
+            raise OperationError(f"LiteRT cannot run {self._name}: {_one_line(error)}") from error
         return logits, tuple(after)
+
+    def _run(self, arrays: tuple[np.ndarray, ...]) -> list[Float32]:
+        if len(arrays[0]) != self._batch:
+            self._resize(len(arrays[0]))
+        for index, array in zip(self._inputs, arrays, strict=True):
+            self._interpreter.set_tensor(index, array)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
 
     def _resize(self, batch: int) -> None:
         shapes = [(batch,), *((batch, size) for size in self.units for _ in "hc")]
@@ -68,7 +75,11 @@ def _interpreter(data: bytes, name: str, num_threads: int) -> Any:
     try:
         return Interpreter(model_content=data, num_threads=num_threads)
     except (ValueError, RuntimeError) as error:
-        raise ModelFileError(f"LiteRT cannot load {name}: {' '.join(str(error).split())[:200]}") from error
+        raise ModelFileError(f"LiteRT cannot load {name}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _details(interpreter: Any, name: str) -> tuple[dict[str, Any], dict[str, Any]]:

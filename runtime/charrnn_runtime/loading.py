@@ -8,6 +8,7 @@ was named is followed.
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,12 @@ ARTIFACTS = Path("artifacts")
 RUN_WEIGHTS = "weights.npz"
 RUN_DESCRIPTION = "description.json"
 BUNDLE = "bundle"
+
+# What zipfile, zlib and numpy raise for a damaged archive; a damaged header may also claim an array of any size.
+_ARRAYS_DAMAGED = (
+    *(ValueError, SyntaxError, OSError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError, TypeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 _ENGINE_OF_SUFFIX: dict[str, Engine] = {".onnx": "onnxruntime", ".tflite": "litert"}
 
@@ -151,7 +158,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
             raise ModelFileError(f"{path} is refused: it claims {unpacked:,} bytes")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except _ARRAYS_DAMAGED as error:
         raise ModelFileError(f"{path} is damaged: expected an .npz of float32 arrays ({error})") from error
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import onnxruntime
 
-from charrnn_runtime.errors import ModelFileError
+from charrnn_runtime.errors import ModelFileError, OperationError
 from charrnn_runtime.step import Float32, Int32, State, state_names
 
 _NOWHERE = "/nonexistent/charrnn-models-have-no-external-data"
@@ -24,6 +24,7 @@ class OnnxStep:
         Raises:
             ModelFileError: onnxruntime refuses the bytes, or they hold no step.
         """
+        self._name = name
         try:
             self._session = onnxruntime.InferenceSession(
                 data, _session_options(num_threads), providers=["CPUExecutionProvider"]
@@ -43,7 +44,10 @@ class OnnxStep:
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
         """Feed one token a row; see `charrnn_runtime.step.Step`."""
-        logits, *after = self._session.run(self._outputs, dict(zip(self._inputs, (token, *state), strict=True)))
+        try:
+            logits, *after = self._session.run(self._outputs, dict(zip(self._inputs, (token, *state), strict=True)))
+        except Exception as error:
+            raise OperationError(f"onnxruntime cannot run {self._name}: {_first_line(error)}") from error
         return logits, tuple(after)
 
 

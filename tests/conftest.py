@@ -1,0 +1,111 @@
+"""What several test files share: the tiny models, their kept bundles, a fresh export of them, a command to run."""
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+GOLDEN = Path(__file__).parent / "golden"
+TINY = runpy.run_path(str(GOLDEN / "make_golden.py"))
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+settings.register_profile("charrnn", deadline=None, max_examples=60)  # nothing asserts a time
+settings.load_profile("charrnn")
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", params=list(TINY["UNITS"]))
+def tiny(request: pytest.FixtureRequest) -> Any:
+    """Each of the tiny models: weights, numpy step, description, held-out lines."""
+    return TINY["tiny_model"](request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny_one() -> Any:
+    """The tiny model of one layer."""
+    return TINY["tiny_model"]("one_layer")
+
+
+@pytest.fixture(scope="session")
+def tiny_two() -> Any:
+    """The tiny model of two layers."""
+    return TINY["tiny_model"]("two_layers")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of the kept bundles; not to be written to."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def kept_bundle(tiny: Any) -> Path:
+    """The kept bundle of each tiny model; not to be written to."""
+    return GOLDEN / tiny.name
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A copy of the kept bundle of two layers, in a folder with a space and an accent in its name."""
+    return Path(shutil.copytree(GOLDEN / "two_layers", tmp_path / "een modèl"))
+
+
+@pytest.fixture
+def small_bundle(tmp_path: Path) -> Path:
+    """A copy of the kept bundle of one layer."""
+    return Path(shutil.copytree(GOLDEN / "one_layer", tmp_path / "small"))
+
+
+@pytest.fixture(scope="session")
+def exported(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh export of each tiny model to both formats; not to be written to."""
+    pytest.importorskip("tf2onnx")
+    pytest.importorskip("tensorflow")
+    from charrnn_export.bundle import FORMATS, Original, export_bundle
+
+    folder = tmp_path_factory.mktemp("exported") / tiny.name
+    export_bundle(Original(tiny.weights, tiny.step, tiny.description, tiny.held_out), folder, FORMATS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runtime_command() -> Command:
+    """`python -m charrnn_runtime` as a process: words in, exit code and both streams out."""
+
+    def run(*words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, **options.pop("env", {})}
+        return subprocess.run(
+            [sys.executable, "-m", "charrnn_runtime", *map(str, words)],
+            capture_output=True,
+            encoding="utf-8",
+            env=environment,
+            check=False,
+            timeout=60,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def edit_tflite() -> Callable[[bytes, Callable[[Any], object]], bytes]:
+    """Change a TFLite model through its schema: the model's bytes and what to do to its object in, bytes out."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    flatbuffers = pytest.importorskip("flatbuffers")
+
+    def edit(model: bytes, change: Callable[[Any], object]) -> bytes:
+        unpacked = schema.ModelT.InitFromPackedBuf(model, 0)
+        change(unpacked)
+        builder = flatbuffers.Builder(len(model))
+        builder.Finish(unpacked.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    return edit

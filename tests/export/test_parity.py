@@ -1,0 +1,223 @@
+"""The gate itself, and what passes it: real exports of both formats, one and two layers."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from charrnn_export import parity
+from charrnn_export.parity import FP32, Tolerance, check_parity, greedy_rollout, random_state
+from charrnn_runtime import golden as transcripts
+from charrnn_runtime.errors import InputError, ParityError
+from charrnn_runtime.loading import open_model
+from charrnn_runtime.scoring import bits_per_character
+from charrnn_runtime.step import NumpyStep
+
+ENGINES = {"onnxruntime": "model.onnx", "litert": "model.tflite"}
+
+
+@pytest.fixture(params=ENGINES)
+def candidate(request, exported):
+    return open_model(exported / ENGINES[request.param])
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_one_step_from_random_states_agrees_on_every_output(candidate, tiny, batch):
+    generator = np.random.default_rng(batch)
+    for _ in range(20):
+        token = generator.integers(0, tiny.step.vocab_size, batch, dtype=np.int32)
+        state = random_state(tiny.step.units, batch, generator)
+        logits, after = candidate.step(token, state)
+        expected, expected_after = tiny.step(token, state)
+        for got, want in zip((logits, *after), (expected, *expected_after), strict=True):
+            assert got.shape == want.shape
+            assert np.abs(got - want).max() <= 1e-5
+
+
+def test_a_thousand_greedy_steps_say_the_same_text(candidate, tiny):
+    said = greedy_rollout(tiny.step, 1000)
+    assert len(set(said.tolist())) > 2  # a text that says something
+    assert np.array_equal(greedy_rollout(candidate.step, 1000), said)
+
+
+def test_held_out_lines_cost_the_same_bits_per_character(candidate, tiny):
+    delta = bits_per_character(candidate.step, tiny.held_out) - bits_per_character(tiny.step, tiny.held_out)
+    assert abs(delta) <= 1e-3
+
+
+def test_the_report_holds_what_was_measured(candidate, tiny):
+    report = check_parity(tiny.step, candidate.step, tiny.held_out, name=candidate.path.name)
+    assert 0 < report.one_step_max_abs_diff <= 1e-5
+    assert report.rollout_steps == 1000
+    assert report.num_lines == len(tiny.held_out)
+    assert report.bits_per_character == pytest.approx(bits_per_character(tiny.step, tiny.held_out), abs=1e-3)
+    assert report.to_json()["tolerance"] == {"one_step": 1e-5, "bits_per_character": 1e-3, "rollout_steps": 1000}
+
+
+def test_a_fresh_export_says_what_the_kept_one_says(candidate, kept_bundle):
+    kept = open_model(kept_bundle / candidate.path.name)
+    assert kept.description == candidate.description
+    outcome = transcripts.replay(
+        candidate.step, kept.description.vocabulary, kept.description.golden, stop_at_boundary=True
+    )
+    assert outcome.max_abs_diff < 1e-5
+
+
+def test_tensorflow_s_own_interpreter_runs_the_tflite_file_as_it_stands(exported, tiny):
+    tf = pytest.importorskip("tensorflow")
+    interpreter = tf.lite.Interpreter(model_path=str(exported / "model.tflite"))
+    runner = interpreter.get_signature_runner("step")
+    generator = np.random.default_rng(1)
+    for batch in (1, 7, 1):
+        token = generator.integers(0, tiny.step.vocab_size, batch, dtype=np.int32)
+        state = random_state(tiny.step.units, batch, generator)
+        names = [f"{kind}_{layer}" for layer in range(len(tiny.step.units)) for kind in "hc"]
+        received = runner(token=token, **dict(zip(names, state, strict=True)))
+        logits, after = tiny.step(token, state)
+        assert np.abs(received["logits"] - logits).max() <= 1e-5
+        for name, want in zip(names, after, strict=True):
+            assert np.abs(received[f"{name}_out"] - want).max() <= 1e-5
+
+
+# the gate, with steps made to fail each check
+
+
+@dataclass
+class Altered:
+    """A step whose outputs are passed through a function; counts its calls."""
+
+    inner: NumpyStep
+    change: object = None
+    calls: int = field(default=0)
+
+    @property
+    def vocab_size(self):
+        return self.inner.vocab_size
+
+    @property
+    def units(self):
+        return self.inner.units
+
+    def __call__(self, token, state):
+        self.calls += 1
+        logits, after = self.inner(token, state)
+        return self.change(token, logits, after) if self.change else (logits, after)
+
+
+def shifted(position, by):
+    def change(token, logits, after):
+        outputs = [logits, *after]
+        outputs[position] = outputs[position] + np.float32(by)
+        return outputs[0], tuple(outputs[1:])
+
+    return change
+
+
+def test_a_step_that_agrees_with_itself_passes(tiny):
+    report = check_parity(tiny.step, Altered(tiny.step), tiny.held_out, name="itself")
+    assert (report.one_step_max_abs_diff, report.delta_bits_per_character) == (0, 0)
+
+
+@pytest.mark.parametrize(("position", "output"), [*enumerate(["logits", "h_0_out", "c_0_out", "h_1_out", "c_1_out"])])
+def test_an_output_that_is_off_is_named_with_by_how_much(tiny_two, position, output):
+    with pytest.raises(ParityError, match=rf"^model\.x: one step .* {output} differs by 2\.\d\de-05, allowed are"):
+        check_parity(tiny_two.step, Altered(tiny_two.step, shifted(position, 2e-5)), tiny_two.held_out, name="model.x")
+    check_parity(tiny_two.step, Altered(tiny_two.step, shifted(position, 2e-6)), tiny_two.held_out, name="model.x")
+
+
+@pytest.mark.parametrize("position", range(3))
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_in_any_output_fail(tiny_one, position, bad):
+    with pytest.raises(ParityError, match=r"differs by (nan|inf)"):
+        check_parity(tiny_one.step, Altered(tiny_one.step, shifted(position, bad)), tiny_one.held_out, name="x")
+
+
+def test_nan_on_both_sides_fails_as_well(tiny_one):
+    broken = Altered(tiny_one.step, shifted(0, np.nan))
+    with pytest.raises(ParityError, match=r"logits differs by nan"):
+        check_parity(broken, broken, tiny_one.held_out, name="x")
+
+
+def test_an_output_of_another_shape_fails(tiny_one):
+    def first_row_only(token, logits, after):
+        return logits[:1], after
+
+    with pytest.raises(ParityError, match=r"batch 7: logits differs by nan"):
+        check_parity(tiny_one.step, Altered(tiny_one.step, first_row_only), tiny_one.held_out, name="x")
+
+
+@pytest.mark.parametrize("token", range(12))
+def test_a_fault_in_the_row_of_any_one_token_is_seen(tiny_one, token):
+    def change(fed, logits, after):
+        return logits + np.float32(1e-3) * (fed == token)[:, None], after
+
+    with pytest.raises(ParityError, match="logits differs by"):
+        check_parity(tiny_one.step, Altered(tiny_one.step, change), tiny_one.held_out, name="x")
+
+
+def test_a_fault_that_shows_only_in_a_batch_is_seen(tiny_one):
+    def change(token, logits, after):
+        return (logits if len(token) == 1 else np.roll(logits, 1, axis=0)), after
+
+    with pytest.raises(ParityError, match="batch 7: logits differs by"):
+        check_parity(tiny_one.step, Altered(tiny_one.step, change), tiny_one.held_out, name="x")
+
+
+def test_a_rollout_that_leaves_the_text_is_named_with_the_place(tiny_one):
+    loose = Tolerance(one_step=1e9, bits_per_character=1e9, rollout_steps=50)
+    expected = greedy_rollout(tiny_one.step, 50)
+    step = Altered(tiny_one.step)
+    singles = 0
+
+    def change(token, logits, after):
+        nonlocal singles
+        if len(token) == 1:
+            singles += 1
+        return (-logits if singles == 1 + 31 else logits), after  # one call of the first check, then the 31st
+
+    step.change = change
+    with pytest.raises(ParityError, match=rf"rollout of 50 steps: .* character 31 on, expected token {expected[30]},"):
+        check_parity(tiny_one.step, step, tiny_one.held_out, name="x", tolerance=loose)
+
+
+def test_bits_per_character_that_differ_are_named_with_by_how_much(tiny_one):
+    loose = Tolerance(one_step=1e9, bits_per_character=1e-3, rollout_steps=50)
+
+    def sharper(token, logits, after):
+        return logits * np.float32(1.05), after  # the most probable token stays the same
+
+    with pytest.raises(ParityError, match=r"per character on 5 held-out lines: differ by [+-]\d\.\d\de-0\d, allowed"):
+        check_parity(tiny_one.step, Altered(tiny_one.step, sharper), tiny_one.held_out, name="x", tolerance=loose)
+
+
+def test_models_of_different_sizes_are_not_compared(tiny_one, tiny_two):
+    with pytest.raises(ParityError, match=r"sizes differ: expected vocab_size and units \(12, \(16,\)\), received"):
+        check_parity(tiny_one.step, tiny_two.step, tiny_one.held_out, name="x")
+
+
+def test_without_held_out_lines_nothing_can_be_said(tiny_one):
+    with pytest.raises(InputError, match="expected one line or more"):
+        check_parity(tiny_one.step, tiny_one.step, [], name="x")
+
+
+def test_any_weight_of_the_table_that_matters_and_changed_by_one_percent_is_seen(tiny):
+    """A saturated gate hides a weight in one state; what is below 0.05 moves no output by much more than 1e-5."""
+    table, generator = tiny.weights.input_table, np.random.default_rng(1)
+    large = np.flatnonzero(np.abs(table) > 0.05)
+    for i in generator.choice(large, 60, replace=False):
+        changed = table.copy()
+        changed.flat[i] *= np.float32(1.01)
+        with pytest.raises(ParityError):
+            parity._compare_one_step(tiny.step, NumpyStep(replace(tiny.weights, input_table=changed)), "x", 1e-5)
+
+
+def test_random_states_are_such_as_a_cell_can_reach_and_seeded():
+    h, c = random_state((1000,), 2, np.random.default_rng(1))
+    assert (h.dtype, c.dtype, h.shape, c.shape) == (np.float32, np.float32, (2, 1000), (2, 1000))
+    assert np.abs(h).max() < 1
+    assert 1.8 < c.std() < 2.2
+    assert np.array_equal(h, random_state((1000,), 2, np.random.default_rng(1))[0])
+
+
+def test_the_tolerances_of_float32_are_those_of_the_design():
+    assert Tolerance(1e-5, 1e-3, 1000) == FP32

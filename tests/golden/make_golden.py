@@ -1,0 +1,80 @@
+"""Make the tiny models of the tests, and the exported bundles of them that are kept in this folder.
+
+    python tests/golden/make_golden.py
+
+Their weights are drawn from a seed, not trained: what the runtime's tests need is real files that a real converter
+wrote, where TensorFlow is absent. `tests/export` checks that an export of today still says what these files say.
+"""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charrnn_runtime.manifest import Description
+from charrnn_runtime.step import Float32, NumpyStep, StepWeights
+from charrnn_runtime.vocabulary import Tokens, Vocabulary
+
+GOLDEN = Path(__file__).parent
+UNITS = {"one_layer": (16,), "two_layers": (16, 12)}
+VOCABULARY = Vocabulary.build(["Aden", "dries", "ést-🏙"])
+HELD_OUT = ("dries", "Aden", "sné", "", "ténie-🏙e")
+TRAINING = {"source": "nothing: random weights", "counts": {"lines": 5}}
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny model, its numpy step standing in for the trained one."""
+
+    name: str
+    weights: StepWeights
+    description: Description
+
+    @property
+    def step(self) -> NumpyStep:
+        return NumpyStep(self.weights)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.description.vocabulary
+
+    @property
+    def held_out(self) -> list[Tokens]:
+        return [self.vocabulary.encode(line) for line in HELD_OUT]
+
+
+def tiny_model(name: str) -> Tiny:
+    """Return a tiny model by its name."""
+    units = UNITS[name]
+    return Tiny(name, tiny_weights(units), Description(VOCABULARY, units, training=TRAINING))
+
+
+def tiny_weights(units: tuple[int, ...], seed: int = 1) -> StepWeights:
+    """Return seeded random weights; raw uniforms of Philox, which numpy keeps the same from version to version."""
+    generator = np.random.Generator(np.random.Philox(key=[seed, len(units)]))
+
+    def uniform(*shape: int, bound: float = 0.9) -> Float32:
+        return ((2 * generator.random(shape) - 1) * bound).astype(np.float32)
+
+    return StepWeights(
+        input_table=uniform(VOCABULARY.size, 4 * units[0], bound=1.5),
+        recurrent_kernels=tuple(uniform(size, 4 * size) for size in units),
+        input_kernels=tuple(uniform(below, 4 * size) for below, size in itertools.pairwise(units)),
+        biases=tuple(uniform(4 * size) for size in units[1:]),
+        projection_kernel=uniform(units[-1], VOCABULARY.size, bound=2.0),
+        projection_bias=uniform(VOCABULARY.size),
+    )
+
+
+def main() -> None:
+    """Export both models into this folder."""
+    from charrnn_export.bundle import FORMATS, Original, export_bundle
+
+    for name in UNITS:
+        tiny = tiny_model(name)
+        export_bundle(Original(tiny.weights, tiny.step, tiny.description, tiny.held_out), GOLDEN / name, FORMATS)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,7 +22,7 @@ PROGRAM = "charrnn"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Carry out a command line and end the process with its exit code."""
-    words = terminal.words() if arguments is None else list(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(terminal.run(lambda: _dispatch(words), debug="--debug" in words))
 
 

@@ -1,20 +1,17 @@
 """What must happen before TensorFlow is loaded: is it there, and is it quiet."""
 
-import contextlib
 import importlib.util
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
 from typing import Literal
 
 from charrnn_runtime.errors import OperationError
+from charrnn_runtime.terminal import held_back_stderr
 
 _NEEDED = {"train": ("tensorflow",), "export": ("tensorflow", "tf2onnx", "onnx", "ai_edge_litert")}
 
 
-def load_tensorflow(extra: Literal["train", "export"]) -> None:
-    """Load TensorFlow for a command, after making sure that the packages of an extra are installed.
+def require(extra: Literal["train", "export"]) -> None:
+    """Make sure that the packages of an extra are installed, without loading them.
 
     Raises:
         OperationError: One is missing; the message says what to install.
@@ -25,25 +22,10 @@ def load_tensorflow(extra: Literal["train", "export"]) -> None:
             f"`charrnn {extra}` needs {', '.join(missing)}, which this installation lacks: "
             f"pip install 'charrnn-edge[{extra}]'"
         )
+
+
+def load_tensorflow() -> None:
+    """Load TensorFlow, which takes seconds; what is wrong with the input should be known by then."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _held_back_stderr():
+    with held_back_stderr():
         import tensorflow  # noqa: F401
-
-
-@contextlib.contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    # TensorFlow's libraries write to the descriptor itself, before any log level counts: about oneDNN, about a GPU that
-    # is not there. What they say matters only if loading fails.
-    sys.stderr.flush()
-    real = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(real, held.read())
-            raise
-        finally:
-            os.dup2(real, 2)
-            os.close(real)

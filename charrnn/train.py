@@ -10,15 +10,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from charrnn.batches import Batch, Lines, training_batches
+from charrnn.batches import MAX_WIDTHS, STEPS_A_WIDTH, Batch, Lines, training_batches
 from charrnn.model import Dropout, ModelSizes, Tensor, build_model, sequence_logits, variables_of
 from charrnn.options import ResolvedOptions
+from charrnn.progress import Progress, Reporter, SampledLine, Silent
 from charrnn.run import HistoryRow, Run, StoppedBy, TrainingResult
 from charrnn.split import Split
 from charrnn_runtime.errors import OperationError
@@ -30,68 +31,6 @@ from charrnn_runtime.terminal import Stopped
 from charrnn_runtime.vocabulary import Tokens, Vocabulary
 
 _SECONDS_BETWEEN_REPORTS = 1.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands; reported about once a second, and at each evaluation."""
-
-    step: int
-    """Steps done."""
-
-    iterations: int
-    """Steps to do."""
-
-    train_nats: float
-    """Mean loss a character since the last report, with dropout: usually above the validation loss."""
-
-    validation_nats: float
-    """Loss a character of the validation lines at the last evaluation, by the averaged weights."""
-
-    best_step: int
-    """The step with the lowest validation loss so far."""
-
-    characters_per_second: float
-    """Characters trained on since the last report, padding not counted."""
-
-    seconds_left: float
-    """Estimated from the recent pace; less if training stops early."""
-
-    evaluated: bool
-    """Whether the validation loss is of this very step."""
-
-
-@dataclass(frozen=True)
-class SampledLine:
-    """A line drawn while training."""
-
-    text: str
-    """The line, without its boundary."""
-
-    seen: bool
-    """Whether it stands among the training lines."""
-
-
-class Reporter(Protocol):
-    """Who is told how it goes."""
-
-    def progress(self, progress: Progress) -> None:
-        """Hear where the run stands."""
-        ...
-
-    def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
-        """Hear what the model writes after `step` steps."""
-        ...
-
-
-class Silent:
-    """A reporter that tells nobody."""
-
-    def progress(self, progress: Progress) -> None:
-        """Do nothing."""
-
-    def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
-        """Do nothing."""
 
 
 def train(
@@ -176,7 +115,8 @@ class _Training:
 
     def carry_out(self) -> StoppedBy:
         options = self._options
-        batches = training_batches(self._lines, options.batch_size, options.seed)
+        widths = min(MAX_WIDTHS, 1 + options.iterations // STEPS_A_WIDTH)
+        batches = training_batches(self._lines, options.batch_size, options.seed, max_widths=widths)
         for batch in islice(batches, options.iterations):
             self._learn(batch)
             if self.step % options.evaluate_every == 0 or self.step == options.iterations:

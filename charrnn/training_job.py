@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from charrnn.corpus import CorpusReport, embedded_corpus_path, read_corpus
 from charrnn.items import STANDARD_INPUT
 from charrnn.options import TrainingOptions
+from charrnn.progress import Reporter
 from charrnn.recipe import resolve
 from charrnn.run import Data, Run, RunConfig, TrainingResult
 from charrnn.split import Split, split_lines
 from charrnn_runtime.loading import ARTIFACTS
 from charrnn_runtime.vocabulary import TextRule, Vocabulary
-
-if TYPE_CHECKING:
-    from charrnn.train import Reporter
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class TrainingJob:
         run = Run.create(folder, RunConfig(resolved, options, data), force=force)
         return cls(report, split, Vocabulary.build(corpus.lines, rule), run)
 
-    def carry_out(self, reporter: "Reporter") -> TrainingResult:
+    def carry_out(self, reporter: Reporter) -> TrainingResult:
         """Train, and return the figures; see `charrnn.train.train`."""
         from charrnn.train import train
 

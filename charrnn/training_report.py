@@ -8,8 +8,8 @@ from dataclasses import fields
 from typing import TextIO
 
 from charrnn.options import CHOSEN_BY_RECIPE
+from charrnn.progress import Progress, SampledLine
 from charrnn.run import TrainingResult, figures
-from charrnn.train import Progress, SampledLine
 from charrnn.training_job import TrainingJob
 from charrnn_runtime.reports import loss_in_words
 

@@ -7,9 +7,9 @@ from typing import Annotated, get_args
 
 import typer
 
-from charrnn.tensorflow_setup import load_tensorflow
+from charrnn.tensorflow_setup import load_tensorflow, require
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.loading import newest_run
+from charrnn_runtime.loading import newest_run, read_run
 from charrnn_runtime.manifest import Format
 
 _ALL = "all"
@@ -33,7 +33,9 @@ def export(
     folder = newest_run() if run is None else run
     if run is None:
         print(f"run: {folder}", file=sys.stderr)
-    load_tensorflow("export")
+    require("export")
+    read_run(folder)
+    load_tensorflow()
     from charrnn.exporting import export_run
 
     bundle, manifest = export_run(folder, formats, report=lambda message: print(message, file=sys.stderr))

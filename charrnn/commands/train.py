@@ -8,7 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.options import TrainingOptions
-from charrnn.tensorflow_setup import load_tensorflow
+from charrnn.tensorflow_setup import load_tensorflow, require
+from charrnn.training_job import TrainingJob
+from charrnn.training_report import TerminalReport
+from charrnn_runtime.terminal import as_utf8
 
 
 def train(
@@ -80,11 +83,11 @@ def train(
     line it has not seen. Ctrl-C ends training and keeps the best model so far.
     """
     options = TrainingOptions(**_chosen(context))
-    load_tensorflow("train")
-    from charrnn.training_job import TrainingJob
-    from charrnn.training_report import TerminalReport
-
-    job = TrainingJob.prepare(source, output, options, column=column, field=field, force=force)
+    require("train")
+    job = TrainingJob.prepare(
+        source, output, options, column=column and as_utf8(column), field=field and as_utf8(field), force=force
+    )
+    load_tensorflow()
     report = TerminalReport(sys.stderr, sys.stdout)
     report.start(job)
     report.end(job, job.carry_out(report))

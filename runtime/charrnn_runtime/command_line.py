@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m charr
         arguments: The words after the program's name; those of this process when None.
         prog: What the program is called in its help.
     """
-    options = parse(terminal.words() if arguments is None else arguments, prog)
+    options = parse(sys.argv[1:] if arguments is None else arguments, prog)
     return terminal.run(lambda: options.command(options), debug=options.debug)
 
 
@@ -52,7 +52,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"charrnn: {message}; `{self.prog} --help` lists what there is\n")
+        self.exit(2, f"charrnn: {' '.join(message.split())}; `{self.prog} --help` lists what there is\n")
 
     def refuse(self, word: str) -> NoReturn:
         """End because of a word that no option takes."""
@@ -123,13 +123,14 @@ def _load(options: argparse.Namespace) -> Model:
     if path is None:
         path = newest_run()
         print(f"model: {path}", file=sys.stderr)
-    return load(path, engine=options.engine)
+    with terminal.held_back_stderr():
+        return load(path, engine=options.engine)
 
 
 def _sample(options: argparse.Namespace) -> None:
     model = _load(options)
     request = model.request(
-        options.prefix,
+        terminal.as_utf8(options.prefix),
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,

@@ -41,7 +41,7 @@ class Request:
     """Whether a drawn boundary ends the sample; in text mode the newline is a character like any other."""
 
     def __post_init__(self) -> None:
-        """Refuse a length that leaves nothing to draw."""
+        """Refuse a length that leaves nothing to draw, and a prefix that has ended already."""
         if self.max_length < 1:
             raise InputError(f"max_length: expected a whole number of 1 or more, received {self.max_length}")
         if len(self.prefix) >= self.max_length:
@@ -49,6 +49,8 @@ class Request:
                 f"max_length: expected more than the {len(self.prefix)} characters of the prefix, "
                 f"received {self.max_length}; pass a greater max_length or a shorter prefix"
             )
+        if self.stop_at_boundary and BOUNDARY in self.prefix:
+            raise InputError("prefix: expected the beginning of one line, received a text with a newline in it")
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ Results go to stdout, everything else to stderr. An error is one line and the ex
 away (`| head`) ends the command quietly; Ctrl-C ends with 130 and SIGTERM with 143.
 """
 
+import contextlib
 import io
 import os
 import signal
 import sys
+import tempfile
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from charrnn_runtime.errors import CharrnnError
@@ -50,7 +52,7 @@ def run(command: Callable[[], None], *, debug: bool = False) -> int:
     _listen(signal.SIGTERM, Terminated)
     try:
         command()
-        sys.stdout.flush()
+        _flush_stdout()
         return 0
     except CharrnnError as error:
         return _fail(str(error), error.exit_code, debug)
@@ -64,16 +66,39 @@ def run(command: Callable[[], None], *, debug: bool = False) -> int:
         return _fail(f"the system refused: {error}", 1, debug)
 
 
-def words() -> list[str]:
-    """Return the words of this process's command line, read as UTF-8 if they are that, whatever the locale says."""
-    return [_as_utf8(word) for word in sys.argv[1:]]
+def as_utf8(word: str) -> str:
+    """Return a word of the command line as the text it was typed as: UTF-8, if it is that, whatever the locale says.
 
-
-def _as_utf8(word: str) -> str:
+    Not for paths: those must stay as the system gave them.
+    """
     try:
         return os.fsencode(word).decode("utf-8")
     except UnicodeError:
         return word
+
+
+@contextlib.contextmanager
+def held_back_stderr() -> Iterator[None]:
+    """Hold back what native libraries write to stderr on their own; shown after all if the block fails with a surprise.
+
+    TensorFlow and LiteRT write to the descriptor itself, about delegates and devices that are not there, before any log
+    level counts.
+    """
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except (CharrnnError, Stopped):
+            raise
+        except BaseException:
+            held.seek(0)
+            os.write(real, held.read())
+            raise
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
 
 
 def _fail(message: str, exit_code: int, debug: bool) -> int:
@@ -82,10 +107,16 @@ def _fail(message: str, exit_code: int, debug: bool) -> int:
     one_line = " ".join(message.split())
     sys.stderr.write(f"charrnn: {one_line}\n")
     try:
-        sys.stdout.flush()
+        _flush_stdout()
     except OSError:
         _discard_stdout()
     return exit_code
+
+
+def _flush_stdout() -> None:
+    # Python has no sys.stdout at all when the process was started with it closed.
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _use_utf8() -> None:

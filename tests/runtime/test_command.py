@@ -170,7 +170,6 @@ def test_a_name_with_a_line_break_still_gives_one_line(runtime_command, tmp_path
     one_line_error(runtime_command("sample", tmp_path / "two\nlines"), "there is no model at")
 
 
-@pytest.mark.xfail(strict=True, reason="the parser repeats the word as it stands")
 def test_an_option_with_a_line_break_still_gives_one_line(runtime_command, tmp_path):
     one_line_error(runtime_command("sample", tmp_path, "--two\nlines"), "lines")
 
@@ -217,7 +216,6 @@ def test_names_beyond_ascii_come_out_as_utf_8_whatever_the_locale(runtime_comman
     one_line_error(unknown, "unknown character 'ß' (U+00DF")
 
 
-@pytest.mark.xfail(strict=True, reason="words of the command line are read as UTF-8, paths among them")
 def test_a_path_beyond_ascii_is_found_whatever_the_locale(runtime_command, bundle):
     assert runtime_command("sample", bundle, "-n", 5, env=NO_UTF8).stdout.splitlines() == load(bundle).sample(5)
 

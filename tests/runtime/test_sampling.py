@@ -249,3 +249,10 @@ def test_a_prefix_as_long_as_the_sample_may_be_is_refused():
 def test_a_seed_out_of_range_is_refused_before_anything_is_drawn(tiny_one, seed):
     with pytest.raises(InputError, match=r"^seed: expected a whole number"):
         texts(tiny_one.step, Request(NOTHING, 5, seed=seed), 1)
+
+
+def test_a_prefix_of_two_lines_is_refused_where_a_newline_ends_a_line() -> None:
+    two_lines = np.array([1, 0, 2], np.int32)
+    with pytest.raises(InputError, match="received a text with a newline in it"):
+        Request(two_lines, max_length=9)
+    assert Request(two_lines, max_length=9, stop_at_boundary=False).max_length == 9

@@ -416,7 +416,10 @@ def test_every_kind_may_be_compressed(write: Write, name: str, content: str, opt
 
 
 def test_a_file_of_several_gzip_members_is_read_whole(write: Write) -> None:
-    assert read_corpus(write("a.gz", gzip.compress(b"Ede\n", mtime=0) + gzip.compress(b"Oss\n", mtime=0))).lines == ("Ede", "Oss")
+    assert read_corpus(write("a.gz", gzip.compress(b"Ede\n", mtime=0) + gzip.compress(b"Oss\n", mtime=0))).lines == (
+        "Ede",
+        "Oss",
+    )
 
 
 def test_a_gz_cut_anywhere_is_a_clean_error(write: Write) -> None:
@@ -542,7 +545,9 @@ def test_invalid_utf_8_is_named_by_line_offset_and_byte(write: Write) -> None:
 
 
 def test_the_offset_of_invalid_utf_8_is_that_in_the_unpacked_text(write: Write) -> None:
-    assert "line 2 is not UTF-8: byte 0xC3 at offset 5 " in message_of(write("a.gz", gzip.compress(b"Ede\nH\xc3ns", mtime=0)))
+    assert "line 2 is not UTF-8: byte 0xC3 at offset 5 " in message_of(
+        write("a.gz", gzip.compress(b"Ede\nH\xc3ns", mtime=0))
+    )
 
 
 def test_a_file_that_ends_inside_a_character_is_refused(write: Write) -> None:

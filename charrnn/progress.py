@@ -1,0 +1,67 @@
+"""What a training run tells while it goes on, and to whom. TensorFlow is not known here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; reported about once a second, and at each evaluation."""
+
+    step: int
+    """Steps done."""
+
+    iterations: int
+    """Steps to do."""
+
+    train_nats: float
+    """Mean loss a character since the last report, with dropout: usually above the validation loss."""
+
+    validation_nats: float
+    """Loss a character of the validation lines at the last evaluation, by the averaged weights."""
+
+    best_step: int
+    """The step with the lowest validation loss so far."""
+
+    characters_per_second: float
+    """Characters trained on since the last report, padding not counted."""
+
+    seconds_left: float
+    """Estimated from the recent pace; less if training stops early."""
+
+    evaluated: bool
+    """Whether the validation loss is of this very step."""
+
+
+@dataclass(frozen=True)
+class SampledLine:
+    """A line drawn while training."""
+
+    text: str
+    """The line, without its boundary."""
+
+    seen: bool
+    """Whether it stands among the training lines."""
+
+
+class Reporter(Protocol):
+    """Who is told how it goes."""
+
+    def progress(self, progress: Progress) -> None:
+        """Hear where the run stands."""
+        ...
+
+    def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
+        """Hear what the model writes after `step` steps."""
+        ...
+
+
+class Silent:
+    """A reporter that tells nobody."""
+
+    def progress(self, progress: Progress) -> None:
+        """Do nothing."""
+
+    def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
+        """Do nothing."""

@@ -54,7 +54,7 @@ wheel: $(VENV)/installed
 wheel-check: wheel ## run the runtime's tests on an installed wheel, where TensorFlow is absent
 	$(PYTHON) -m venv --clear $(WORK)/base
 	$(WORK)/base/bin/python -m pip install --quiet --disable-pip-version-check $(WORK)/dist/*.whl pytest hypothesis
-	$(WORK)/base/bin/python tests/end_to_end/base_only_check.py tests/golden/bundle
+	$(WORK)/base/bin/python tests/end_to_end/base_only_check.py tests/golden/one_layer
 	$(WORK)/base/bin/python -m pytest -c tests/pytest_installed.ini --rootdir . tests/runtime
 
 clean: ## remove what the targets made

@@ -38,7 +38,11 @@ class LiteRTStep:
         names = state_names(len(self.units))
         self._inputs = [int(inputs[key]["index"]) for key in ("token", *names)]
         self._outputs = [int(outputs[key]["index"]) for key in ("logits", *(f"{state}_out" for state in names))]
-        self._batch = 0
+        # Here and not at the first call, so that what LiteRT has to say about it comes while loading.
+        try:
+            self._resize(1)
+        except (RuntimeError, ValueError) as error:
+            raise ModelFileError(f"LiteRT cannot load {name}: {_one_line(error)}") from error
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
         """Feed one token a row; see `charrnn_runtime.step.Step`."""

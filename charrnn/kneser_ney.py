@@ -184,7 +184,7 @@ def choose(
     levels = _count(counted, vocab_size, max_order, mode)
     asked = np.asarray(validation[: MAX_CHOSEN_TOKENS + 1])
     if len(asked) < 2:
-        raise InputError(f"expected at least one character to choose the n-gram's order by, received {len(asked)}")
+        raise InputError(f"expected at least one character to choose by, received {max(len(asked) - 1, 0)}")
     # mixed[discount]: every token's probability by n-grams that are shorter than the ones at hand.
     mixed = [np.full(len(asked) - 1, 1 / vocab_size) for _ in discounts]
     best, order, discount = math.inf, 1, discounts[0]

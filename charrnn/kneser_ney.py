@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn_runtime.drawing import Float64
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.manifest import Mode
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
@@ -41,7 +42,6 @@ MAX_CHOSEN_TOKENS = 500_000
 
 _BLOCK_TOKENS = 200_000
 
-Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 

@@ -3,7 +3,7 @@
     config.json        the options the run trained with, which of them the user set, and the digest of the data
     description.json   what the model is (vocabulary, text rule, sizes), for the runtime; training.json stands inside
     weights.npz        the best weights so far, by name, without pickle
-    training.json      data, split, figures, versions; written last: a run that has it has ended
+    training.json      data, split, figures, the baseline's too, versions; written last: a run that has it has ended
     history.csv        a row an evaluation
     splits/            train.txt, validation.txt, test.txt, as the model saw them
 
@@ -26,7 +26,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from charrnn.baseline import Baseline
 from charrnn.options import ResolvedOptions, TrainingOptions
+from charrnn.scores import Scores
 from charrnn.split import Split
 from charrnn_runtime.errors import InputError, ModelFileError, OperationError
 from charrnn_runtime.files import MAX_MODEL_BYTES, read_bounded, read_json, write_atomically, write_json_atomically
@@ -131,14 +133,19 @@ class TrainingResult:
     validation_nats: float
     """Loss a character of the validation lines, by the weights that were kept."""
 
-    test_nats: float
-    """Loss a character of the test lines, by the weights that were kept; measured once, nothing was chosen by it."""
+    test: Scores
+    """Of the test lines, by the weights that were kept; measured once, nothing was chosen by it."""
 
     num_parameters: int
     """Numbers that were trained."""
 
     seconds: float
     """From the start of training to the end."""
+
+    @property
+    def test_nats(self) -> float:
+        """Loss a character of the test lines."""
+        return self.test.mean_nats
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,9 @@ class Run:
 
     config: RunConfig
     """What it is."""
+
+    baseline: Baseline | None = None
+    """What counting reaches on the same lines, to be recorded beside the figures; None if nobody has counted."""
 
     @property
     def aside(self) -> Path:
@@ -211,7 +221,7 @@ class Run:
 
     def finish(self, result: TrainingResult, split: Split, vocabulary: Vocabulary) -> dict[str, Any]:
         """Write the figures, last of all, and return them as training.json has them."""
-        record = _training_record(self.config, result, split)
+        record = _training_record(self.config, result, split, self.baseline)
         self._write_description(vocabulary, record)
         write_json_atomically(self.path / TRAINING, record)
         return record
@@ -275,22 +285,54 @@ def read_lines(path: Path, side: Literal["train", "validation", "test"]) -> tupl
         raise ModelFileError(f"{file} is damaged: expected UTF-8, received something else ({error})") from error
 
 
-def figures(nats: float) -> dict[str, float]:
-    """Return a loss in the units people are shown.
+def figures(nats: float, standard_error: float | None = None) -> dict[str, float]:
+    """Return a loss in the units people are shown, with its standard error in nats if there is one.
 
     >>> figures(math.log(2))
     {'nats': 0.693147, 'bits_per_character': 1.0, 'perplexity': 2.0}
     """
     values = {"nats": nats, "bits_per_character": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
+    error = {} if standard_error is None else {"standard_error": standard_error}
+    return {name: round(value, 6) for name, value in (values | error).items()}
+
+
+def baseline_record(baseline: Baseline, network: Scores) -> dict[str, Any]:
+    """Return what training.json says of the count model, and of the network against it.
+
+    Args:
+        baseline: The count model and its figures.
+        network: The network's scores of the same test lines.
+    """
+    test, difference = baseline.test, network.minus(baseline.test)
+    return {
+        "model": "interpolated Kneser-Ney",
+        "order": baseline.model.order,
+        "discount": baseline.model.discount,
+        "num_counts": baseline.model.num_counts,
+        "num_characters": baseline.model.num_tokens,
+        "validation": figures(baseline.validation.mean_nats),
+        "test": figures(test.mean_nats, test.standard_error),
+        "difference": _difference_record(difference.mean_nats, difference.standard_error, test.mean_nats),
+    }
+
+
+def _difference_record(nats: float, standard_error: float | None, of: float) -> dict[str, float]:
+    values = {"nats": nats, "percent": 100 * nats / of}
+    if standard_error is not None:
+        values |= {"standard_error": standard_error, "standard_error_percent": 100 * standard_error / of}
     return {name: round(value, 6) for name, value in values.items()}
 
 
-def _training_record(config: RunConfig, result: TrainingResult, split: Split) -> dict[str, Any]:
+def _training_record(
+    config: RunConfig, result: TrainingResult, split: Split, baseline: Baseline | None
+) -> dict[str, Any]:
+    counted = {"baseline": baseline_record(baseline, result.test)} if baseline else {}
     return {
         "data": asdict(config.data) | {"duplicates_removed": not config.options.keep_duplicates},
         "split": {field.name: len(getattr(split, field.name)) for field in fields(split)},
         "validation": figures(result.validation_nats),
-        "test": figures(result.test_nats),
+        "test": figures(result.test_nats, result.test.standard_error),
+        **counted,
         "stopped_by": result.stopped_by,
         "steps": result.steps,
         "best_step": result.best_step,

@@ -21,6 +21,7 @@ from charrnn.model import Dropout, ModelSizes, Tensor, build_model, sequence_log
 from charrnn.options import ResolvedOptions
 from charrnn.progress import Progress, Reporter, SampledLine, Silent
 from charrnn.run import HistoryRow, Run, StoppedBy, TrainingResult
+from charrnn.scores import Scores
 from charrnn.split import Split
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.manifest import LINE_MAX_LENGTH
@@ -140,7 +141,7 @@ class _Training:
             steps=self.step,
             best_step=self._best.step,
             validation_nats=self._best.validation_nats,
-            test_nats=mean_nats(self._best.arrays, test),
+            test=score_lines(self._best.arrays, test),
             num_parameters=sum(array.size for array in self._best.arrays.values()),
             seconds=time.monotonic() - self._started,
         )
@@ -301,9 +302,14 @@ def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 def mean_nats(arrays: dict[str, Float32], lines: Sequence[Tokens]) -> float:
     """Return the mean loss a character, in nats, of lines, by weights by name; computed as `charrnn score` does."""
+    return score_lines(arrays, lines).mean_nats
+
+
+def score_lines(arrays: dict[str, Float32], lines: Sequence[Tokens]) -> Scores:
+    """Return the loss of each line, by weights by name."""
     with np.errstate(all="ignore"):
         step = NumpyStep(StepWeights.fold(arrays))
-        return -float(np.concatenate(log_probabilities(step, lines, batch_size=256)).mean())
+        return Scores.of(log_probabilities(step, lines, batch_size=256))
 
 
 def _schedule(options: ResolvedOptions) -> Any:

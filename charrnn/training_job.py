@@ -1,9 +1,11 @@
 """One training run from its input to its figures: read, split, choose the recipe, train. Prints nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from charrnn.baseline import Baseline, count
 from charrnn.corpus import CorpusReport, embedded_corpus_path, read_corpus
 from charrnn.items import STANDARD_INPUT
 from charrnn.options import TrainingOptions
@@ -76,11 +78,21 @@ class TrainingJob:
         run = Run.create(folder, RunConfig(resolved, options, data), force=force)
         return cls(report, split, Vocabulary.build(corpus.lines, rule), run)
 
+    @cached_property
+    def baseline(self) -> Baseline:
+        """What counting reaches on the same lines; counted when it is asked for, in a second or some."""
+        try:
+            return count(self.split, self.vocabulary)
+        except BaseException:
+            self.run.restore_replaced()
+            raise
+
     def carry_out(self, reporter: Reporter) -> TrainingResult:
         """Train, and return the figures; see `charrnn.train.train`."""
         from charrnn.train import train
 
-        return train(self.split, self.vocabulary, self.run.config.options, self.run, reporter)
+        run = replace(self.run, baseline=self.baseline)
+        return train(self.split, self.vocabulary, run.config.options, run, reporter)
 
 
 def _run_name(source: str) -> str:

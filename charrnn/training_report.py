@@ -9,9 +9,9 @@ from typing import TextIO
 
 from charrnn.options import CHOSEN_BY_RECIPE
 from charrnn.progress import Progress, SampledLine
-from charrnn.run import TrainingResult, figures
+from charrnn.run import TrainingResult, baseline_record, figures
 from charrnn.training_job import TrainingJob
-from charrnn_runtime.reports import loss_in_words
+from charrnn_runtime.reports import baseline_rows, loss_in_words
 
 _ENDINGS = {
     "iterations": "all steps done",
@@ -38,6 +38,9 @@ class TerminalReport:
         self._line(f"split: {sides} ({duplicates}; seed {options.seed})")
         self._line(f"chosen from the data: {', '.join(chosen) or 'nothing'}")
         self._line(f"run: {job.run.path}")
+        model, validation = job.baseline.model, job.baseline.validation.mean_nats
+        bits = figures(validation)["bits_per_character"]
+        self._line(f"to beat: {bits:.3f} bits per character on validation, by counting ({model.order}-gram)")
 
     def progress(self, progress: Progress) -> None:
         """Show where the run stands."""
@@ -62,11 +65,10 @@ class TerminalReport:
         options, split = job.run.config.options, job.split
         ending = _ENDINGS.get(result.stopped_by, result.stopped_by).format(patience=options.patience)
         duplicates = "copies kept" if options.keep_duplicates else "duplicates removed"
+        test = loss_in_words(result.test_nats, result.test.standard_error)
         rows = [
-            (
-                "test",
-                f"{loss_in_words(result.test_nats)} on {len(split.test):,} lines nothing was chosen by, {duplicates}",
-            ),
+            ("test", f"{test} on {len(split.test):,} lines nothing was chosen by, {duplicates}"),
+            *baseline_rows(baseline_record(job.baseline, result.test)).items(),
             ("validation", f"{loss_in_words(result.validation_nats)} on {len(split.validation):,} lines"),
             ("model", f"{result.num_parameters:,} weights, best at step {result.best_step:,} of {result.steps:,}"),
             ("ended", f"{ending}, {_clock(result.seconds)}"),

@@ -1,6 +1,9 @@
 """The README.md of a bundle: what the model is, and how to drive it from any language."""
 
+from collections.abc import Mapping
+
 from charrnn_runtime.manifest import FileEntry, Manifest, signature
+from charrnn_runtime.reports import training_rows
 
 
 def model_card(manifest: Manifest) -> str:
@@ -41,10 +44,14 @@ def _figures(manifest: Manifest) -> str:
     description = manifest.description
     layers = " + ".join(map(str, description.units))
     lines = [f"An LSTM of {layers} units over {description.vocabulary.size} characters."]
-    source = description.training.get("source")
+    training = description.training
+    data = training.get("data")
+    source = data.get("source") if isinstance(data, Mapping) else training.get("source")
     if source:
         lines.append(f"Trained on {source}; manifest.json has the counts, the digest of the data and the figures.")
-    return " ".join(lines)
+    rows = training_rows(training)
+    figures = [f"- {label}: {rows[label]}" for label in ("test", "baseline", "difference") if label in rows]
+    return "\n".join([" ".join(lines), *(["", "On held-out lines:", ""] if figures else []), *figures])
 
 
 def _file_row(name: str, entry: FileEntry) -> str:

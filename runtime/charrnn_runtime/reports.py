@@ -1,4 +1,4 @@
-"""What `sample`, `verify` and `info` print, the same from both command lines."""
+"""What `train`, `sample`, `verify` and `info` print, the same from both command lines."""
 
 import math
 from collections.abc import Mapping
@@ -33,19 +33,70 @@ def information(model: Model) -> str:
         "text": f"normal form {vocabulary.rule.normal_form or 'none'}, {case}",
         "max length": f"{description.max_length} characters",
         "golden": f"{len(description.golden.samples) + 1} lines" if description.golden else "none: not exported yet",
-        **{key.replace("_", " "): _in_words(value) for key, value in description.training.items()},
+        **training_rows(description.training),
     }
     width = max(map(len, rows))
     return "\n".join(f"{label:<{width}}  {value}" for label, value in rows.items())
 
 
-def loss_in_words(nats: float) -> str:
-    """Return a loss in the units people are shown.
+def loss_in_words(nats: float, standard_error: float | None = None) -> str:
+    """Return a loss in the units people are shown; the standard error, if there is one, in nats too.
 
     >>> loss_in_words(math.log(4))
     '2.000 bits per character (1.3863 nats, perplexity 4.00)'
+    >>> loss_in_words(math.log(4), 0.0347)
+    '2.000 ± 0.050 bits per character (1.3863 ± 0.0347 nats, perplexity 4.00)'
     """
-    return f"{nats / math.log(2):.3f} bits per character ({nats:.4f} nats, perplexity {math.exp(min(nats, 700)):.2f})"
+    error = (
+        ("", "") if standard_error is None else (f" ± {standard_error / math.log(2):.3f}", f" ± {standard_error:.4f}")
+    )
+    return (
+        f"{nats / math.log(2):.3f}{error[0]} bits per character "
+        f"({nats:.4f}{error[1]} nats, perplexity {math.exp(min(nats, 700)):.2f})"
+    )
+
+
+def baseline_rows(baseline: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a run's record says of the count model and of the network against it: label and value.
+
+    Args:
+        baseline: The object `baseline` of a training.json.
+    """
+    test, difference = baseline["test"], baseline["difference"]
+    counting = f"by counting: {baseline['model']} {baseline['order']}-gram, {baseline['num_counts']:,} counts"
+    return {
+        "baseline": f"{loss_in_words(test['nats'], test.get('standard_error'))} {counting}",
+        "difference": _difference_in_words(difference["percent"], difference.get("standard_error_percent")),
+    }
+
+
+def training_rows(training: Mapping[str, Any]) -> dict[str, str]:
+    """Return all that a run's record says: label and value.
+
+    Args:
+        training: A training.json, as it stands inside a description.
+    """
+    rows: dict[str, str] = {}
+    for key, value in training.items():
+        try:
+            rows |= baseline_rows(value) if key == "baseline" else {key.replace("_", " "): _in_words(value)}
+        except (KeyError, TypeError, ValueError):
+            # Not as this version writes it; still better shown than kept back.
+            rows[key] = _in_words(value)
+    return rows
+
+
+def _difference_in_words(percent: float, standard_error: float | None) -> str:
+    error = "" if standard_error is None else f" ± {standard_error:.1f}%"
+    if percent >= 0:
+        return (
+            f"the network does not beat counting: its loss is {percent:.1f}%{error} above the baseline's on the same "
+            "lines. More lines, a larger state_size or more iterations may help"
+        )
+    below = f"the network's loss is {-percent:.1f}%{error} below the baseline's on the same lines"
+    if standard_error is None or -percent < 2 * standard_error:
+        return f"{below}: too few lines to be sure that it beats counting"
+    return below
 
 
 def _in_words(value: Any) -> str:
@@ -54,7 +105,8 @@ def _in_words(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        if isinstance(value.get("nats"), float):
-            return loss_in_words(value["nats"])
+        nats, standard_error = value.get("nats"), value.get("standard_error")
+        if isinstance(nats, float) and isinstance(standard_error, float | None):
+            return loss_in_words(nats, standard_error)
         return ", ".join(f"{key.replace('_', ' ')} {_in_words(inner)}" for key, inner in value.items())
     return str(value)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,13 +38,13 @@ def test_training_prints_the_figures_on_stdout_and_everything_else_on_stderr(cha
     done = charrnn(*words, "--sample-every", 10, "--sample-size", 3)
     assert done.returncode == 0, done.stderr
     labels = [line.split()[0] for line in done.stdout.splitlines()]
-    assert labels == ["test", "validation", "model", "ended", "run", "next"]
+    assert labels == ["test", "baseline", "difference", "validation", "model", "ended", "run", "next"]
     assert "nothing was chosen by" in done.stdout
     assert done.stderr.count("samples after step") == 2
     marks = [line.split()[0] for line in done.stderr.splitlines() if line.startswith("  ")]
     assert len(marks) == 6
     assert set(marks) <= {"new", "seen"}
-    for part in ("loss", "validation", "bits per character", "characters/s", "left"):
+    for part in ("to beat", "loss", "validation", "bits per character", "characters/s", "left"):
         assert part in done.stderr
 
 
@@ -100,6 +101,8 @@ def test_a_copied_bundle_verifies_and_describes_itself(charrnn, bundle: Path, tm
     information = charrnn("info", name, cwd=copy)
     assert information.returncode == 0, information.stderr
     assert "names.txt" in information.stdout
+    assert re.search(r"baseline .* by counting: interpolated Kneser-Ney [0-9]+-gram", information.stdout)
+    assert re.search(r"difference .* counting", information.stdout)
     assert "bits per character" in information.stdout
 
 

@@ -24,6 +24,7 @@ pytest.importorskip("tensorflow")
 
 from charrnn_export import onnx_format, tflite_format  # noqa: E402
 from charrnn_export.bundle import FORMATS, Original, export_bundle  # noqa: E402
+from charrnn_export.model_card import model_card  # noqa: E402
 
 
 def original(tiny):
@@ -257,3 +258,24 @@ def test_the_card_names_every_file_and_every_tensor_with_type_and_shape(exported
     assert " + ".join(map(str, tiny.step.units)) in card
     assert str(tiny.vocabulary.size) in card
     assert "nothing: random weights" in card
+    assert "On held-out lines" not in card
+
+
+def test_the_card_has_the_figures_and_those_of_counting(exported):
+    manifest = read_manifest(exported)
+    training = {
+        "data": {"source": "names.txt"},
+        "test": {"nats": 1.5, "standard_error": 0.25},
+        "baseline": {
+            "model": "interpolated Kneser-Ney",
+            "order": 6,
+            "num_counts": 1234,
+            "test": {"nats": 2.0},
+            "difference": {"percent": -25.0, "standard_error_percent": 2.0},
+        },
+    }
+    card = model_card(replace(manifest, description=replace(manifest.description, training=training)))
+    assert "Trained on names.txt;" in card
+    assert "- test: 2.164 ± 0.361 bits per character" in card
+    assert "by counting: interpolated Kneser-Ney 6-gram, 1,234 counts" in card
+    assert "- difference: the network's loss is 25.0% ± 2.0% below the baseline's" in card

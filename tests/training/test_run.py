@@ -23,6 +23,7 @@ from charrnn.run import (
     read_config,
     read_lines,
 )
+from charrnn.scores import Scores
 from charrnn.split import Split
 from charrnn_runtime.errors import InputError, ModelFileError
 from charrnn_runtime.loading import RUN_WEIGHTS, read_run
@@ -30,7 +31,8 @@ from charrnn_runtime.vocabulary import Vocabulary
 
 SPLIT = Split(("Ede", "’s-Gravenhage", "IJ\u2028muiden"), ("Épe",), ("Ee",))
 VOCABULARY = Vocabulary.build((*SPLIT.train, *SPLIT.validation, *SPLIT.test))
-RESULT = TrainingResult("iterations", 10, 8, math.log(4), math.log(8), 1234, 1.5)
+TEST = Scores(np.array([3 * math.log(8)]), np.array([3]))
+RESULT = TrainingResult("iterations", 10, 8, math.log(4), TEST, 1234, 1.5)
 ARRAYS = {"embedding": np.eye(3, dtype=np.float32), "lstm_0/bias": np.arange(8, dtype=np.float32)}
 
 

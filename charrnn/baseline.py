@@ -1,0 +1,50 @@
+"""What counting alone reaches on the lines of a run: a network that does not beat it is not worth its bytes.
+
+The n-gram is counted on the training lines, its order and discount are chosen on the validation lines, and the test
+lines are looked at once: as with the network. How a run is stored and how a network is trained is not known here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.batches import Lines
+from charrnn.kneser_ney import KneserNey, choose
+from charrnn.scores import Scores
+from charrnn.split import Split
+from charrnn_runtime.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A count model and how well it predicts."""
+
+    model: KneserNey
+    """The n-gram, of the order and discount that were best on the validation lines."""
+
+    validation: Scores
+    """Of the validation lines."""
+
+    test: Scores
+    """Of the test lines, in their order; nothing was chosen by them."""
+
+
+def count(split: Split, vocabulary: Vocabulary) -> Baseline:
+    """Count the training lines of a split, and measure on the others.
+
+    Args:
+        split: The lines, prepared by the vocabulary's text rule.
+        vocabulary: All their characters.
+    """
+    train, validation, test = (_joined(side, vocabulary) for side in (split.train, split.validation, split.test))
+    model = choose(train.tokens, validation.tokens, vocabulary.size)
+    return Baseline(model, _scores(model, validation), _scores(model, test))
+
+
+def _joined(lines: Sequence[str], vocabulary: Vocabulary) -> Lines:
+    return Lines([vocabulary.encode(line) for line in lines])
+
+
+def _scores(model: KneserNey, lines: Lines) -> Scores:
+    return Scores.of(np.split(model.log_probabilities(lines.tokens), np.cumsum(lines.widths)[:-1]))

@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,14 @@ from charrnn.options import ResolvedOptions, TrainingOptions
 from charrnn.scores import Scores
 from charrnn.split import Split
 from charrnn_runtime.errors import InputError, ModelFileError, OperationError
-from charrnn_runtime.files import MAX_MODEL_BYTES, read_bounded, read_json, write_atomically, write_json_atomically
+from charrnn_runtime.files import (
+    MAX_MODEL_BYTES,
+    read_bounded,
+    read_json,
+    typed,
+    write_atomically,
+    write_json_atomically,
+)
 from charrnn_runtime.loading import RUN_DESCRIPTION, RUN_WEIGHTS
 from charrnn_runtime.manifest import Description
 from charrnn_runtime.step import Float32
@@ -63,6 +70,22 @@ class Data:
     distinct: int
     """Different lines."""
 
+    held_out: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Of "validation" and "test", where they have a file of their own: its source, sha256 and lines."""
+
+    duplicates_across_sides: int = 0
+    """Lines of those files that stand on another side too; removed from that side, unless duplicates are kept."""
+
+    def __post_init__(self) -> None:
+        """Refuse a file without a digest, with a KeyError, TypeError or AttributeError."""
+        for file in self.held_out.values():
+            typed(file["sha256"], str)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object; what only concerns files of held-out lines is there if there are some."""
+        value = asdict(self)
+        return value if self.held_out else {key: value[key] for key in ("source", "sha256", "lines", "distinct")}
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -81,7 +104,7 @@ class RunConfig:
         """Return the JSON object of config.json."""
         default = TrainingOptions().to_json()
         set_by_user = {name: value for name, value in self.requested.to_json().items() if value != default[name]}
-        return {"options": self.options.to_json(), "set_by_user": set_by_user, "data": asdict(self.data)}
+        return {"options": self.options.to_json(), "set_by_user": set_by_user, "data": self.data.to_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], name: str) -> "RunConfig":
@@ -200,9 +223,9 @@ class Run:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OperationError(f"could not make {folder}: {error.strerror or error}") from error
-        for field in fields(split):
-            lines: Sequence[str] = getattr(split, field.name)
-            write_atomically(folder / f"{field.name}.txt", "".join(f"{line}\n" for line in lines).encode())
+        for side in fields(split):
+            lines: Sequence[str] = getattr(split, side.name)
+            write_atomically(folder / f"{side.name}.txt", "".join(f"{line}\n" for line in lines).encode())
         self._write_description(vocabulary, {})
 
     def write_weights(self, arrays: Mapping[str, Float32]) -> None:
@@ -215,7 +238,7 @@ class Run:
         """Replace history.csv by these rows."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([field.name for field in fields(HistoryRow)])
+        writer.writerow([column.name for column in fields(HistoryRow)])
         writer.writerows(astuple(row) for row in rows)
         write_atomically(self.path / HISTORY, text.getvalue().encode())
 
@@ -328,8 +351,8 @@ def _training_record(
 ) -> dict[str, Any]:
     counted = {"baseline": baseline_record(baseline, result.test)} if baseline else {}
     return {
-        "data": asdict(config.data) | {"duplicates_removed": not config.options.keep_duplicates},
-        "split": {field.name: len(getattr(split, field.name)) for field in fields(split)},
+        "data": config.data.to_json() | {"duplicates_removed": not config.options.keep_duplicates},
+        "split": {side.name: len(getattr(split, side.name)) for side in fields(split)},
         "validation": figures(result.validation_nats),
         "test": figures(result.test_nats, result.test.standard_error),
         **counted,
@@ -383,6 +406,10 @@ def _difference(path: Path, config: RunConfig) -> str | None:
         return "its config.json cannot be read"
     if there.data.sha256 != config.data.sha256:
         return f"it was trained on other data ({there.data.source})"
+    for side in ("validation", "test"):
+        old, own = there.data.held_out.get(side), config.data.held_out.get(side)
+        if (old and old["sha256"]) != (own and own["sha256"]):
+            return f"its {side} lines are other ones ({old.get('source') if old else 'split off the list'})"
     new = config.options.to_json()
     changed = [f"{name} is {old}, not {new[name]}" for name, old in there.options.to_json().items() if old != new[name]]
     return ", ".join(changed) or None

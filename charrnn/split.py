@@ -1,4 +1,7 @@
-"""Splitting lines into training, validation and test: by a seed, and never with copies of a line on two sides."""
+"""Splitting lines into training, validation and test: by a seed, and never with copies of a line on two sides.
+
+Sides that were given are taken as they are; what is left to split is split by the seed.
+"""
 
 import hashlib
 import math
@@ -15,7 +18,7 @@ MIN_DISTINCT_LINES = 10
 
 @dataclass(frozen=True)
 class Split:
-    """Three sides of a list; no line has copies on two of them."""
+    """Three sides of a list; no line has copies on two of them, unless they were given so and copies are kept."""
 
     train: tuple[str, ...]
     """What the model learns from."""
@@ -25,6 +28,50 @@ class Split:
 
     test: tuple[str, ...]
     """What the final figure is measured on, once."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Held-out sides that are there already; None for one that is to be split off."""
+
+    validation: tuple[str, ...] | None = None
+    """What decides which weights are kept."""
+
+    test: tuple[str, ...] | None = None
+    """What the final figure is measured on."""
+
+    def without_duplicates(self) -> "Given":
+        """Return each line once; what stands in the test is no validation line.
+
+        Raises:
+            InputError: No validation line is left.
+        """
+        test = None if self.test is None else tuple(dict.fromkeys(self.test))
+        if self.validation is None:
+            return Given(None, test)
+        tested = set(test or ())
+        validation = tuple(line for line in dict.fromkeys(self.validation) if line not in tested)
+        if not validation:
+            raise InputError(
+                f"no validation line is left: all {len(self.validation):,} stand among the test lines as well. "
+                "Give other lines, or keep duplicates"
+            )
+        return Given(validation, test)
+
+    def num_on_two_sides(self, lines: Sequence[str]) -> int:
+        """Return how many of the given lines stand among others too: those of the list, or of the other given side.
+
+        Args:
+            lines: The list, prepared.
+        """
+        listed, tested = set(lines), set(self.test or ())
+        in_validation = sum(line in listed or line in tested for line in self.validation or ())
+        return in_validation + sum(line in listed for line in self.test or ())
+
+    def removed_from(self, lines: Sequence[str]) -> list[str]:
+        """Return the lines of a list that were not given."""
+        held_out = {*(self.validation or ()), *(self.test or ())}
+        return [line for line in lines if line not in held_out]
 
 
 def check_trainable(lines: Sequence[str], *, source: str = "the list") -> None:
@@ -60,6 +107,7 @@ def split_lines(
     max_held_out: int,
     keep_duplicates: bool = False,
     source: str = "the list",
+    given: Given = Given(),
 ) -> Split:
     """Split lines into three sides; all copies of a line go to the same one.
 
@@ -74,8 +122,10 @@ def split_lines(
         validation_share: Share of the distinct lines for validation, above 0 and below 1.
         test_share: Share of the distinct lines for the test, above 0 and below 1.
         max_held_out: Most distinct lines that validation and test get each, however long the list.
-        keep_duplicates: Whether a line comes as often as it was given; otherwise every line comes once.
+        keep_duplicates: Whether a line comes as often as it was given; otherwise every line comes once, and not in
+            training if it stands on a given side.
         source: What to call the lines in an error.
+        given: Sides that are not split off.
 
     Returns:
         The three sides, with at least one line each.
@@ -85,10 +135,11 @@ def split_lines(
     """
     _check_shares(validation_share, test_share, max_held_out)
     check_trainable(lines, source=source)
-    counts = Counter(lines)
+    counts = Counter(lines if keep_duplicates else _left(lines, given, source))
     order = sorted(counts, key=lambda line: hashlib.sha256(f"{seed}\n{line}".encode()).digest())
-    num_test = _num_held_out(test_share, len(order), max_held_out)
-    num_held_out = num_test + _num_held_out(validation_share, len(order), max_held_out)
+    num_test = 0 if given.test else _num_held_out(test_share, len(order), max_held_out)
+    num_validation = 0 if given.validation else _num_held_out(validation_share, len(order), max_held_out)
+    num_held_out = num_test + num_validation
     if num_held_out >= len(order):
         raise InputError(
             f"validation_share {validation_share} and test_share {test_share} leave no line of {len(order)} to train "
@@ -96,7 +147,18 @@ def split_lines(
         )
     sides = (order[num_held_out:], order[num_test:num_held_out], order[:num_test])
     train, validation, test = (_copies(side, counts if keep_duplicates else None) for side in sides)
-    return Split(train, validation, test)
+    return Split(train, given.validation or validation, given.test or test)
+
+
+def _left(lines: Sequence[str], given: Given, source: str) -> list[str]:
+    left = given.removed_from(lines)
+    num_left, fewest = len(set(left)), 3 - (given.validation is not None) - (given.test is not None)
+    if num_left < fewest:
+        raise InputError(
+            f"{source} has too few lines of its own: expected at least {fewest} that are no held-out lines as well, "
+            f"received {num_left} of {len(set(lines)):,}. Give other files, or keep duplicates"
+        )
+    return left
 
 
 def _check_shares(validation_share: float, test_share: float, max_held_out: int) -> None:

@@ -1,12 +1,13 @@
 """One training run from its input to its figures: read, split, choose the recipe, train. Prints nothing."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
 from charrnn.baseline import Baseline, count
 from charrnn.corpus import CorpusReport, embedded_corpus_path, read_corpus
+from charrnn.held_out import HeldOut, HeldOutFiles
 from charrnn.items import STANDARD_INPUT
 from charrnn.options import TrainingOptions
 from charrnn.progress import Reporter
@@ -24,6 +25,9 @@ class TrainingJob:
     corpus: CorpusReport
     """What was read."""
 
+    held_out: HeldOut
+    """What was read for sides with a file of their own."""
+
     split: Split
     """The lines of each side."""
 
@@ -40,6 +44,7 @@ class TrainingJob:
         output: Path | None,
         options: TrainingOptions,
         *,
+        held_out: HeldOutFiles = HeldOutFiles(),
         column: str | None = None,
         field: str | None = None,
         force: bool = False,
@@ -50,6 +55,7 @@ class TrainingJob:
             source: A file, "-" for standard input, or None for the embedded list.
             output: The run's folder; None names it after the input.
             options: What the user chose.
+            held_out: Files of validation or test lines, read as the input is; the sides without one are split off.
             column: See `read_corpus`.
             field: See `read_corpus`.
             force: Whether another run that is there may be replaced.
@@ -59,7 +65,11 @@ class TrainingJob:
         """
         path = str(embedded_corpus_path()) if source is None else source
         rule = TextRule("NFC" if options.normalize == "nfc" else None, options.lowercase)
-        corpus = read_corpus(path, column=column, field=field, rule=rule)
+        held_out.check(path, options)
+        read = partial(read_corpus, column=column, field=field, rule=rule)
+        corpus, sides = read(path), held_out.read(read)
+        vocabulary = Vocabulary.build(corpus.lines, rule)
+        sides.check_characters(vocabulary, corpus.report.source)
         split = split_lines(
             corpus.lines,
             seed=options.seed,
@@ -68,15 +78,17 @@ class TrainingJob:
             max_held_out=options.max_held_out,
             keep_duplicates=options.keep_duplicates,
             source=corpus.report.source,
+            given=sides.given if options.keep_duplicates else sides.given.without_duplicates(),
         )
         num_characters = sum(len(line) + 1 for line in split.train)
         resolved = resolve(options, len(split.train), num_characters)
         report = corpus.report
         # The bare name: where a list stood on the training machine is nobody's business on a device.
-        data = Data(Path(report.source).name, report.sha256, report.lines, report.distinct)
+        name, num_on_two_sides = Path(report.source).name, sides.given.num_on_two_sides(corpus.lines)
+        data = Data(name, report.sha256, report.lines, report.distinct, sides.to_json(), num_on_two_sides)
         folder = ARTIFACTS / _run_name(path) if output is None else output
         run = Run.create(folder, RunConfig(resolved, options, data), force=force)
-        return cls(report, split, Vocabulary.build(corpus.lines, rule), run)
+        return cls(report, sides, split, vocabulary, run)
 
     @cached_property
     def baseline(self) -> Baseline:

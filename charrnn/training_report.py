@@ -32,10 +32,11 @@ class TerminalReport:
         options = job.run.config.options
         requested = job.run.config.requested
         chosen = [f"{name} {getattr(options, name):g}" for name in CHOSEN_BY_RECIPE if getattr(requested, name) is None]
-        duplicates = "copies kept" if options.keep_duplicates else "duplicates removed"
         sides = ", ".join(f"{len(getattr(job.split, side.name)):,} {side.name}" for side in fields(job.split))
         self._line(f"data: {job.corpus.summary()}")
-        self._line(f"split: {sides} ({duplicates}; seed {options.seed})")
+        for side, corpus in job.held_out.sides.items():
+            self._line(f"{side}: {corpus.report.summary()}")
+        self._line(f"split: {sides} ({_duplicates(job)}; seed {options.seed})")
         self._line(f"chosen from the data: {', '.join(chosen) or 'nothing'}")
         self._line(f"run: {job.run.path}")
         model, validation = job.baseline.model, job.baseline.validation.mean_nats
@@ -64,10 +65,9 @@ class TerminalReport:
         """Show the figures and the next command."""
         options, split = job.run.config.options, job.split
         ending = _ENDINGS.get(result.stopped_by, result.stopped_by).format(patience=options.patience)
-        duplicates = "copies kept" if options.keep_duplicates else "duplicates removed"
         test = loss_in_words(result.test_nats, result.test.standard_error)
         rows = [
-            ("test", f"{test} on {len(split.test):,} lines nothing was chosen by, {duplicates}"),
+            ("test", f"{test} on {len(split.test):,} lines nothing was chosen by, {_duplicates(job)}"),
             *baseline_rows(baseline_record(job.baseline, result.test)).items(),
             ("validation", f"{loss_in_words(result.validation_nats)} on {len(split.validation):,} lines"),
             ("model", f"{result.num_parameters:,} weights, best at step {result.best_step:,} of {result.steps:,}"),
@@ -84,6 +84,12 @@ class TerminalReport:
         else:
             self._progress.write(f"{text}\n")
         self._progress.flush()
+
+
+def _duplicates(job: TrainingJob) -> str:
+    kept, num_across = job.run.config.options.keep_duplicates, job.run.config.data.duplicates_across_sides
+    across = f"{num_across:,} held-out lines stand on another side too" if kept else f"{num_across:,} across sides"
+    return ("copies kept" if kept else "duplicates removed") + (f", {across}" if job.held_out.sides else "")
 
 
 def _clock(seconds: float) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charrnn.held_out import HeldOutFiles
 from charrnn.options import TrainingOptions
 from charrnn.tensorflow_setup import load_tensorflow, require
 from charrnn.training_job import TrainingJob
@@ -29,12 +30,27 @@ def train(
     ] = None,
     column: Annotated[str | None, typer.Option(help="csv/tsv: name or number (from 1) of the column.")] = None,
     field: Annotated[str | None, typer.Option(help="jsonl: name of the field.")] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Lines on which the best weights are chosen, read as INPUT is.  [default: split off]"
+        ),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Lines for the final figure, read as INPUT is.  [default: split off]"),
+    ] = None,
     normalize: Annotated[
         str, typer.Option(help="Unicode normal form of the text: nfc, or none to leave it.")
     ] = TrainingOptions.normalize,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Lower all capital letters.")] = False,
     keep_duplicates: Annotated[
-        bool, typer.Option("--keep-duplicates", help="Let a line that occurs twice count twice.")
+        bool,
+        typer.Option(
+            "--keep-duplicates",
+            help="Let a line that occurs twice count twice, and train on lines that stand in the files of --validation "
+            "and --test too.",
+        ),
     ] = False,
     validation_share: Annotated[
         float, typer.Option(help="Share of the lines on which the best weights are chosen.")
@@ -85,7 +101,13 @@ def train(
     options = TrainingOptions(**_chosen(context))
     require("train")
     job = TrainingJob.prepare(
-        source, output, options, column=column and as_utf8(column), field=field and as_utf8(field), force=force
+        source,
+        output,
+        options,
+        held_out=HeldOutFiles(validation, test),
+        column=column and as_utf8(column),
+        field=field and as_utf8(field),
+        force=force,
     )
     load_tensorflow()
     report = TerminalReport(sys.stderr, sys.stdout)

@@ -37,6 +37,39 @@ def test_a_bad_list_is_refused_before_anything_is_written(charrnn, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("option", ["--validation", "--test"])
+@pytest.mark.parametrize("name", ["empty", "only newlines", "invalid UTF-8", "UTF-16", "binary"])
+def test_a_bad_file_of_held_out_lines_is_refused_before_anything_is_written(
+    charrnn, names_file: Path, tmp_path: Path, name: str, option: str
+) -> None:
+    data, part = BAD_LISTS[name]
+    held_out = tmp_path / "held out.txt"
+    held_out.write_bytes(data)
+    refused(charrnn("train", names_file, "-o", tmp_path / "run", option, held_out), 2, "held out.txt", part)
+    assert not (tmp_path / "run").exists()
+
+
+BAD_HELD_OUT_WORDS = [
+    (["--test", "nowhere.txt"], "nowhere.txt does not exist"),
+    (["--test", "."], "is a folder"),
+    (["--test", "names.txt"], "too few lines of its own"),
+    (["--test", "some.txt", "--validation", "some.txt"], "no validation line is left"),
+    (["--test", "-", "--validation", "-"], "standard input can be read once"),
+    (["--test", "some.txt", "--test-share", "0.2"], "option test_share"),
+    (["--test", "odd.txt"], "U+20AC, EURO SIGN"),
+    (["--validation", "odd.txt"], "U+20AC, EURO SIGN"),
+]
+
+
+@pytest.mark.parametrize(("words", "part"), BAD_HELD_OUT_WORDS)
+def test_files_of_held_out_lines_that_make_no_sense_are_refused(charrnn, names_file, tmp_path, words, part) -> None:
+    shutil.copy(names_file, tmp_path / "names.txt")
+    (tmp_path / "some.txt").write_text("Abkan\nBélor\n", encoding="utf-8")
+    (tmp_path / "odd.txt").write_text("Abkan\nAb€an\n", encoding="utf-8")
+    refused(charrnn("train", "names.txt", "-o", "run", *words, cwd=tmp_path), 2, part)
+    assert not (tmp_path / "run").exists()
+
+
 def test_invalid_utf8_names_line_and_byte(charrnn, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"Ede\nEpe\nE\xffe\n")
     refused(charrnn("train", "list.txt", cwd=tmp_path), 2, "list.txt", "line 3", "byte", "9", "0xFF")

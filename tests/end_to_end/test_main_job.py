@@ -48,6 +48,29 @@ def test_training_prints_the_figures_on_stdout_and_everything_else_on_stderr(cha
         assert part in done.stderr
 
 
+def test_a_split_of_ones_own_is_measured_on_and_its_copies_are_counted(charrnn, names_file, tmp_path) -> None:
+    held_out = tmp_path / "mine.txt"
+    held_out.write_text("Abkan\nAbkan\nBélos\nDukas\n", encoding="utf-8")
+    words = ("train", names_file, "-o", "run", "--iterations", 10, "--state-size", 8, "--test", held_out)
+    done = charrnn(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"test: {held_out}: 4 lines, 3 distinct" in done.stderr
+    assert "split: 40 train, 5 validation, 3 test (duplicates removed, 4 across sides" in done.stderr
+    assert "on 3 lines nothing was chosen by" in done.stdout
+    trained_on = (tmp_path / "run/splits/train.txt").read_text(encoding="utf-8").split("\n")
+    assert not {"Abkan", "Bélos", "Dukas"} & set(trained_on)
+    kept = charrnn(*words, "--keep-duplicates", "--force", cwd=tmp_path)
+    assert kept.returncode == 0, kept.stderr
+    assert "on 4 lines nothing was chosen by, copies kept, 4 held-out lines stand on another side too" in kept.stdout
+    record = json.loads((tmp_path / "run/training.json").read_text(encoding="utf-8"))
+    assert record["split"] == {"train": 43, "validation": 5, "test": 4}
+    assert record["data"]["duplicates_across_sides"] == 4
+    assert record["data"]["held_out"]["test"]["source"] == "mine.txt"
+    information = charrnn("info", "run", cwd=tmp_path).stdout
+    assert "held out test source mine.txt" in information
+    assert "duplicates across sides 4" in information
+
+
 def test_the_run_holds_what_the_design_names(exported_run: Path) -> None:
     assert {path.name for path in exported_run.iterdir()} >= {
         "config.json",

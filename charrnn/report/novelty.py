@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.batches import Lines
 from charrnn.split import Split
 from charrnn_runtime.model import Model
-from charrnn_runtime.vocabulary import Tokens
+from charrnn_runtime.step import Int32
 
 NUM_SAMPLES = 1000
 """Lines that are drawn: a share of them is known to three percent or better."""
@@ -85,10 +85,9 @@ def measure(model: Model, split: Split, seed: int) -> Novelty:
     for sample in model.samples(model.request(seed=seed), NUM_SAMPLES, batch_size=256):
         origin: Origin = "seen" if sample.text in seen else "held out" if sample.text in held_out else "new"
         drawn.append(DrawnLine(sample.text, sample.ended, origin))
-    encode = model.description.vocabulary.encode
-    taught = Taught(split.train, [encode(line) for line in split.train])
-    of_samples = tuple(taught.nearest(line.text, encode(line.text)) for line in drawn[:NUM_COMPARED])
-    of_test = tuple(taught.nearest(line, encode(line)) for line in split.test[:NUM_COMPARED])
+    taught = Taught(split.train)
+    of_samples = tuple(taught.nearest(line.text) for line in drawn[:NUM_COMPARED])
+    of_test = tuple(taught.nearest(line) for line in split.test[:NUM_COMPARED])
     return Novelty(tuple(drawn), of_samples, of_test)
 
 
@@ -104,40 +103,41 @@ def interval(count: int, total: int) -> tuple[float, float]:
     share, spread = count / total, z * z / total
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At the ends of the scale rounding would leave the share itself just outside.
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
 class Taught:
     """Training lines in which the nearest to a text can be found."""
 
-    def __init__(self, lines: Sequence[str], tokens: Sequence[Tokens]) -> None:
-        """Take lines and their tokens, int32 [length] each; at least one."""
-        self._lines, self._encoded = lines, Lines(tokens)
+    def __init__(self, lines: Sequence[str]) -> None:
+        """Take at least one line; none is empty."""
+        self._lines, self._encoded = lines, Lines([code_points(line) for line in lines])
         self._by_length = np.argsort(self._encoded.widths, kind="stable")
         self._lengths = self._encoded.widths[self._by_length] - 1
 
-    def nearest(self, text: str, tokens: Tokens) -> Neighbour:
-        """Return the training line with the fewest edits between it and a text.
-
-        Args:
-            text: The text.
-            tokens: int32 [length], the same.
-        """
-        best = (math.inf, -1)
+    def nearest(self, text: str) -> Neighbour:
+        """Return the training line with the fewest edits between it and a text."""
+        characters, best = code_points(text), (math.inf, -1)
         # Two lines are at least as far apart as their lengths: those of about the same length first, then only those
         # that could still be nearer.
         window = 1
-        while best[0] > window and window <= max(len(tokens), int(self._lengths[-1])):
+        while best[0] > window and window <= max(len(text), int(self._lengths[-1])):
             window = 2 * window if math.isinf(best[0]) else int(best[0])
-            low, high = np.searchsorted(self._lengths, [len(tokens) - window, len(tokens) + window + 1])
+            low, high = np.searchsorted(self._lengths, [len(text) - window, len(text) + window + 1])
             if low < high:
                 rows = np.sort(self._by_length[low:high])
-                distances = edit_distances(tokens, self._encoded, rows)
+                distances = edit_distances(characters, self._encoded, rows)
                 best = min(best, (int(distances.min()), int(rows[distances.argmin()])))
         return Neighbour(text, self._lines[best[1]], int(best[0]))
 
 
-def edit_distances(text: Tokens, lines: Lines, rows: NDArray[np.int64]) -> NDArray[np.int16]:
+def code_points(text: str) -> Int32:
+    """Return the code points of a text, int32 [length]: whatever was drawn has them, its normal form may not."""
+    return np.frombuffer(text.encode("utf-32-le"), np.int32)
+
+
+def edit_distances(text: Int32, lines: Lines, rows: NDArray[np.int64]) -> NDArray[np.int16]:
     """Return the Levenshtein distance of a text to each of some lines.
 
     Args:

@@ -146,22 +146,25 @@ def _learning(run: FinishedRun, curves: Curves) -> str:
 
 
 def _figures(run: FinishedRun) -> str:
-    names = {"validation": "validation: the best weights were chosen on it", "test": "test: nothing was chosen by it"}
     rows = []
-    for side, meaning in names.items():
-        for who, nats in (("network", run.nats(side)), (baseline_name(run), run.baseline_nats(side))):
+    for side in ("test", "validation"):
+        for who, nats in (("network", run.nats(side)), ("counting", run.baseline_nats(side))):
             if nats is not None:
                 shown = figures(nats)
                 numbers = (shown["bits_per_character"], shown["nats"], shown["perplexity"])
-                rows.append([elements.text(meaning), elements.text(who), *(f"{number:.3f}" for number in numbers)])
+                rows.append([side, who, *(f"{number:.3f}" for number in numbers)])
+    parts = (
+        "The validation part decided which weights were kept and when training ended; nothing was chosen by the test "
+        "part, so its figures are what to expect of other data of this kind."
+    )
     explained = (
         "Bits per character: how many yes-or-no answers it takes, on average, to guess the next character of a text the"
         " network has not seen. Nats are the same in another unit (one bit is 0.693 nats). Perplexity: among how many "
         "equally likely characters it would be as unsure. The end of a line counts as a character."
     )
-    head = ("measured on", "by", "bits per character", "nats", "perplexity")
+    table = elements.table(("part", "model", "bits per character", "nats", "perplexity"), rows, numbers=(2, 3, 4))
     return elements.section(
-        "How good it is", elements.table(head, rows, numbers=(2, 3, 4)), elements.paragraph(explained, "quiet")
+        "How good it is", table, elements.paragraph(parts, "quiet"), elements.paragraph(explained, "quiet")
     )
 
 
@@ -171,8 +174,9 @@ def _memorisation(novelty: Novelty) -> str:
     distinct = len({drawn.text for drawn in novelty.drawn})
     says = (
         f"{seen:,} of {total:,} samples ({_percent(seen / total)}) stand in the training lines; with this many samples "
-        f"the true share is between {_percent(low)} and {_percent(high)} (95% interval). {found:,} more are held-out "
-        f"lines that the network found by itself. {distinct:,} of the {total:,} samples are different from each other."
+        f"the true share is between {_percent(low)} and {_percent(high)} (95% interval). Lines that were held "
+        f"back and that the network found by itself: {found:,}. {distinct:,} of the {total:,} samples differ from each "
+        "other."
     )
     new = [near for near in novelty.of_samples if near.distance][:NEIGHBOURS_SHOWN]
     rows = [[elements.line(near.text), elements.line(near.line), f"{near.distance}"] for near in new]

@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from charrnn.commands.export import export
+from charrnn.commands.report import report
 from charrnn.commands.train import train
 from charrnn_runtime import command_line, terminal
 from charrnn_runtime.errors import InputError
@@ -38,6 +39,7 @@ def build_app() -> typer.Typer:
     app.callback()(_program)
     app.command("train")(train)
     app.command("export")(export)
+    app.command("report")(report)
     for name, summary in command_line.SUMMARIES.items():
         settings = {"ignore_unknown_options": True, "allow_extra_args": True}
         app.command(name, help=summary, add_help_option=False, context_settings=settings)(_hand_over(name))

@@ -56,6 +56,10 @@ class Reporter(Protocol):
         """Hear what the model writes after `step` steps."""
         ...
 
+    def report(self, outcome: str) -> None:
+        """Hear where the finished run's report is, or why there is none."""
+        ...
+
 
 class Silent:
     """A reporter that tells nobody."""
@@ -64,4 +68,7 @@ class Silent:
         """Do nothing."""
 
     def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
+        """Do nothing."""
+
+    def report(self, outcome: str) -> None:
         """Do nothing."""

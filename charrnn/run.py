@@ -5,6 +5,8 @@
     weights.npz        the best weights so far, by name, without pickle
     training.json      data, split, figures, the baseline's too, versions; written last: a run that has it has ended
     history.csv        a row an evaluation
+    loss.png           the losses against the steps, and report.html with all a person may want to see of the run
+    tensorboard/       the same losses for TensorBoard, if it was asked for
     splits/            train.txt, validation.txt, test.txt, as the model saw them
 
 Every file is written under a temporary name and renamed. A run that is replaced is first moved aside (to
@@ -48,8 +50,12 @@ CONFIG = "config.json"
 TRAINING = "training.json"
 HISTORY = "history.csv"
 SPLITS = "splits"
+LOSS_PICTURE = "loss.png"
+REPORT = "report.html"
+TENSORBOARD = "tensorboard"
 
-_OURS = frozenset({CONFIG, TRAINING, HISTORY, SPLITS, RUN_DESCRIPTION, RUN_WEIGHTS, "checkpoints", "bundle"})
+_WRITTEN_LATER = frozenset({"checkpoints", "bundle", LOSS_PICTURE, REPORT, TENSORBOARD})
+_OURS = frozenset({CONFIG, TRAINING, HISTORY, SPLITS, RUN_DESCRIPTION, RUN_WEIGHTS, *_WRITTEN_LATER})
 
 StoppedBy = Literal["iterations", "patience", "interrupt", "not finite"]
 

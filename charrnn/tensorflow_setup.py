@@ -7,7 +7,7 @@ from typing import Literal
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.terminal import held_back_stderr
 
-_NEEDED = {"train": ("tensorflow",), "export": ("tensorflow", "tf2onnx", "onnx", "ai_edge_litert")}
+_NEEDED = {"train": ("tensorflow", "matplotlib"), "export": ("tensorflow", "tf2onnx", "onnx", "ai_edge_litert")}
 
 
 def require(extra: Literal["train", "export"]) -> None:

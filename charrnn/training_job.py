@@ -15,6 +15,7 @@ from charrnn.recipe import resolve
 from charrnn.run import Data, Run, RunConfig, TrainingResult
 from charrnn.split import Split, split_lines
 from charrnn_runtime.loading import ARTIFACTS
+from charrnn_runtime.terminal import Stopped
 from charrnn_runtime.vocabulary import TextRule, Vocabulary
 
 
@@ -100,11 +101,28 @@ class TrainingJob:
             raise
 
     def carry_out(self, reporter: Reporter) -> TrainingResult:
-        """Train, and return the figures; see `charrnn.train.train`."""
+        """Train, write the report, and return the figures; see `charrnn.train.train`.
+
+        A report that cannot be made is no failure of the training: the run is complete by then, the reporter is told,
+        and `charrnn report` makes it later.
+        """
         from charrnn.train import train
 
         run = replace(self.run, baseline=self.baseline)
-        return train(self.split, self.vocabulary, run.config.options, run, reporter)
+        result = train(self.split, self.vocabulary, run.config.options, run, reporter)
+        reporter.report(_write_report(self.run.path))
+        return result
+
+
+def _write_report(path: Path) -> str:
+    try:
+        from charrnn.report.writing import write_report
+
+        return str(write_report(path))
+    except (KeyboardInterrupt, Stopped) as error:
+        raise type(error)(f"stopped while the report was made; the run in {path} is complete") from error
+    except Exception as error:  # whatever goes wrong in a picture, the figures of hours of training are printed
+        return f"not made: {error or type(error).__name__} (the run is complete; `charrnn report {path}` tries again)"
 
 
 def _run_name(source: str) -> str:

@@ -26,6 +26,7 @@ class TerminalReport:
         """Write to two streams; a terminal's progress line is overwritten, elsewhere only evaluations are shown."""
         self._progress, self._results = progress, results
         self._live = progress.isatty()
+        self._report = ""
 
     def start(self, job: TrainingJob) -> None:
         """Say what is trained on, and with what."""
@@ -61,6 +62,10 @@ class TerminalReport:
         for line in lines:
             self._line(f"  {'seen' if line.seen else 'new '}  {line.text}")
 
+    def report(self, outcome: str) -> None:
+        """Remember it for the end."""
+        self._report = outcome
+
     def end(self, job: TrainingJob, result: TrainingResult) -> None:
         """Show the figures and the next command."""
         options, split = job.run.config.options, job.split
@@ -73,6 +78,7 @@ class TerminalReport:
             ("model", f"{result.num_parameters:,} weights, best at step {result.best_step:,} of {result.steps:,}"),
             ("ended", f"{ending}, {_clock(result.seconds)}"),
             ("run", str(job.run.path)),
+            ("report", self._report),
             ("next", f"charrnn export {job.run.path} --format all"),
         ]
         for label, text in rows:

@@ -67,7 +67,9 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["export", "--help"], ["sample", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["export", "--help"], ["report", "--help"], ["sample", "--help"]]
+)
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     script = (
         "import sys, charrnn.cli\n"

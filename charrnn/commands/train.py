@@ -9,6 +9,7 @@ import typer
 
 from charrnn.held_out import HeldOutFiles
 from charrnn.options import TrainingOptions
+from charrnn.progress import Reporter
 from charrnn.tensorflow_setup import load_tensorflow, require
 from charrnn.training_job import TrainingJob
 from charrnn.training_report import TerminalReport
@@ -90,6 +91,9 @@ def train(
     ] = TrainingOptions.sample_every,
     sample_size: Annotated[int, typer.Option(help="Samples a print.")] = TrainingOptions.sample_size,
     seed: Annotated[int, typer.Option(help="The same seed trains the same model.")] = TrainingOptions.seed,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the losses to RUN/tensorboard as well, while training.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that is another one.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -112,7 +116,13 @@ def train(
     load_tensorflow()
     report = TerminalReport(sys.stderr, sys.stdout)
     report.start(job)
-    report.end(job, job.carry_out(report))
+    report.end(job, job.carry_out(_with_tensorboard(job, report) if tensorboard else report))
+
+
+def _with_tensorboard(job: TrainingJob, report: TerminalReport) -> Reporter:
+    from charrnn.tensorboard import TensorBoardReporter
+
+    return TensorBoardReporter(job.run.path, report)
 
 
 def _chosen(context: typer.Context) -> dict[str, Any]:

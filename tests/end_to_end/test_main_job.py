@@ -38,7 +38,8 @@ def test_training_prints_the_figures_on_stdout_and_everything_else_on_stderr(cha
     done = charrnn(*words, "--sample-every", 10, "--sample-size", 3)
     assert done.returncode == 0, done.stderr
     labels = [line.split()[0] for line in done.stdout.splitlines()]
-    assert labels == ["test", "baseline", "difference", "validation", "model", "ended", "run", "next"]
+    expected = ["test", "baseline", "difference", "validation", "model", "ended", "run", "report", "next"]
+    assert labels == expected
     assert "nothing was chosen by" in done.stdout
     assert done.stderr.count("samples after step") == 2
     marks = [line.split()[0] for line in done.stderr.splitlines() if line.startswith("  ")]
@@ -79,6 +80,8 @@ def test_the_run_holds_what_the_design_names(exported_run: Path) -> None:
         "training.json",
         "history.csv",
         "splits",
+        "loss.png",
+        "report.html",
         "bundle",
     }
     rows = list(csv.DictReader((exported_run / "history.csv").open(encoding="utf-8")))
@@ -196,7 +199,7 @@ def test_a_signal_ends_training_and_keeps_the_best_so_far(charrnn, names_file, t
 
 def test_help_says_what_there_is(charrnn) -> None:
     listed = charrnn("--help").stdout
-    for command in ("train", "export", "sample", "verify", "info"):
+    for command in ("train", "export", "report", "sample", "verify", "info"):
         assert command in listed
         shown = charrnn(command, "--help")
         assert shown.returncode == 0

@@ -1,0 +1,301 @@
+"""report.html: what a run is, how good it is and what it writes, for a reader who has never trained a network.
+
+What is said here follows from the run's files and from the lines that were drawn; the shapes of HTML are in
+`charrnn.report.elements`, the pictures in `charrnn.report.plots`.
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from charrnn.options import CHOSEN_BY_RECIPE
+from charrnn.report import elements
+from charrnn.report.novelty import Neighbour, Novelty, interval
+from charrnn.report.plots import Curves, Shares, as_svg
+from charrnn.report.reading import FinishedRun
+from charrnn.run import figures
+
+SAMPLES_SHOWN = 30
+NEIGHBOURS_SHOWN = 8
+
+_MARKS = {"new": ("new", "new"), "held out": ("found", "new, and real"), "seen": ("seen", "seen")}
+
+_ENDINGS = {
+    "iterations": "all steps done",
+    "patience": "the validation loss had not become lower for a while",
+    "interrupt": "stopped by hand",
+    "not finite": "the loss was no longer a number",
+}
+
+
+def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample_text: str | None) -> str:
+    """Return the page.
+
+    Args:
+        run: What it is about.
+        curves: The losses.
+        novelty: What a model of lines writes; None for one of running text.
+        sample_text: What a model of running text writes; None for one of lines.
+    """
+    css = (files("charrnn.report") / "page.css").read_text(encoding="utf-8")
+    parts = [_head(run), _cards(run, novelty)]
+    if novelty is not None:
+        parts += [_samples(novelty)]
+    if sample_text is not None:
+        parts += [_text_sample(sample_text)]
+    parts += [_learning(run, curves), _figures(run)]
+    if novelty is not None and run.split is not None:
+        parts += [_memorisation(novelty), _lengths(novelty, run.split.train)]
+    parts += [_next_commands(run), _made_of(run), _foot(run)]
+    return elements.page(f"{run.path.name}: report of a charrnn run", css, *parts)
+
+
+def beats_baseline(run: FinishedRun) -> str | None:
+    """Return a sentence on the network against the count baseline, on the test part; None without a baseline."""
+    baseline = run.baseline_nats("test")
+    if baseline is None:
+        return None
+    better = 100 * (1 - run.nats("test") / baseline)
+    if better > 0:
+        return f"The network needs {better:.1f}% fewer bits than counting does ({baseline_name(run)})."
+    return (
+        f"The network does not beat counting: {baseline_name(run)} needs {-better:.1f}% fewer bits on the same part. "
+        "More steps, more lines or another size may help; otherwise counting is the better model of this data."
+    )
+
+
+def baseline_name(run: FinishedRun) -> str:
+    """Return what the run's count baseline is called."""
+    baseline = run.training.get("baseline") or {}
+    order = f" of order {baseline['order']}" if "order" in baseline else ""
+    return f"{baseline.get('model', 'counting')}{order}"
+
+
+def _head(run: FinishedRun) -> str:
+    description, data = run.model.description, run.config.data
+    layers = " + ".join(str(units) for units in description.units)
+    what = "lines like those" if description.mode == "lines" else "text like that"
+    lead = f"A character-level LSTM ({layers} units) that writes {what} of {data.source}."
+    verdict = beats_baseline(run)
+    return (
+        f"<header>\n<h1>{elements.text(run.path.resolve().name)}</h1>\n{elements.paragraph(lead, 'lead')}"
+        + (elements.paragraph(verdict, "verdict") if verdict else "")
+        + "\n</header>"
+    )
+
+
+def _cards(run: FinishedRun, novelty: Novelty | None) -> str:
+    test = figures(run.nats("test"))
+    cards = [
+        elements.card(
+            f"{test['bits_per_character']:.3f}",
+            "bits per character",
+            f"on {_test_part(run)}; {test['nats']:.4f} nats, perplexity {test['perplexity']:.2f}",
+        )
+    ]
+    if (baseline := run.baseline_nats("test")) is not None:
+        bits = figures(baseline)["bits_per_character"]
+        cards.append(elements.card(f"{bits:.3f}", "bits by counting", f"{baseline_name(run)}, same part"))
+    if novelty is not None:
+        seen, total = novelty.count("seen"), len(novelty.drawn)
+        cards.append(
+            elements.card(f"{_percent((total - seen) / total)}", "of its lines are new", f"of {total:,} samples")
+        )
+    weights, seconds = int(run.training.get("num_parameters", 0)), float(run.training.get("seconds", 0))
+    steps = int(run.training.get("steps", 0))
+    cards.append(elements.card(f"{weights:,}", "weights", f"trained in {steps:,} steps, {_duration(seconds)}"))
+    return '<div class="cards">' + "".join(cards) + "</div>"
+
+
+def _samples(novelty: Novelty) -> str:
+    items = []
+    for drawn in novelty.drawn[:SAMPLES_SHOWN]:
+        kind, words = _MARKS[drawn.origin]
+        items.append(f'<li>{elements.line(drawn.text)}<span class="mark {kind}">{words}</span></li>')
+    note = (
+        "Drawn at temperature 1, not picked. New: it stands nowhere in the data. New, and real: the network never saw "
+        "it, but it is one of the lines that were held back. Seen: it is a training line, word for word."
+    )
+    return elements.section(
+        "What it writes", elements.paragraph(note, "quiet"), '<ul class="samples">' + "".join(items) + "</ul>"
+    )
+
+
+def _text_sample(sample: str) -> str:
+    return elements.section(
+        "What it writes",
+        elements.paragraph("Drawn at temperature 1 from the start, not picked.", "quiet"),
+        f'<div class="text" dir="auto">{elements.text(sample)}</div>',
+    )
+
+
+def _learning(run: FinishedRun, curves: Curves) -> str:
+    start = figures(run.history[0].validation_nats)["bits_per_character"]
+    size = run.model.description.vocabulary.size
+    caption = (
+        f"Lower is better. Before the first step the network needed {start:.2f} bits: about a blind guess among {size} "
+        "characters. The blue line is measured on data it does not learn from; the weights of its lowest point are "
+        "what the run keeps. The orange one is usually above it, because parts of the network are left out while it "
+        "learns (dropout)."
+    )
+    return elements.section(
+        "How it learned", _figure(curves.draw, "curves", "Loss against training steps", caption, height=4.0)
+    )
+
+
+def _figures(run: FinishedRun) -> str:
+    rows = []
+    for side in ("test", "validation"):
+        for who, nats in (("network", run.nats(side)), ("counting", run.baseline_nats(side))):
+            if nats is not None:
+                shown = figures(nats)
+                numbers = (shown["bits_per_character"], shown["nats"], shown["perplexity"])
+                rows.append([side, who, *(f"{number:.3f}" for number in numbers)])
+    parts = (
+        "The validation part decided which weights were kept and when training ended; nothing was chosen by the test "
+        "part, so its figures are what to expect of other data of this kind."
+    )
+    explained = (
+        "Bits per character: how many yes-or-no answers it takes, on average, to guess the next character of a text the"
+        " network has not seen. Nats are the same in another unit (one bit is 0.693 nats). Perplexity: among how many "
+        "equally likely characters it would be as unsure. The end of a line counts as a character."
+    )
+    table = elements.table(("part", "model", "bits per character", "nats", "perplexity"), rows, numbers=(2, 3, 4))
+    return elements.section(
+        "How good it is", table, elements.paragraph(parts, "quiet"), elements.paragraph(explained, "quiet")
+    )
+
+
+def _memorisation(novelty: Novelty) -> str:
+    total, seen, found = len(novelty.drawn), novelty.count("seen"), novelty.count("held out")
+    low, high = interval(seen, total)
+    distinct = len({drawn.text for drawn in novelty.drawn})
+    says = (
+        f"{seen:,} of {total:,} samples ({_percent(seen / total)}) stand in the training lines; with this many samples "
+        f"the true share is between {_percent(low)} and {_percent(high)} (95% interval). Lines that were held "
+        f"back and that the network found by itself: {found:,}. {distinct:,} of the {total:,} samples differ from each "
+        "other."
+    )
+    new = [near for near in novelty.of_samples if near.distance][:NEIGHBOURS_SHOWN]
+    rows = [[elements.line(near.text), elements.line(near.line), f"{near.distance}"] for near in new]
+    caption = (
+        f"How far the first {len(novelty.of_samples)} samples, and {len(novelty.of_test)} test lines, are from the "
+        "nearest training line. A network that learned its lines by heart would stand further left than lines that "
+        "people wrote; 0 is a copy."
+    )
+    shares = Shares(_distances(novelty.of_samples), _distances(novelty.of_test), "test lines", "edits")
+    return elements.section(
+        "Does it copy?",
+        elements.paragraph(says),
+        '<div class="pair"><div>',
+        _figure(shares.draw, "distances", "Distances to the nearest training line", caption, width=5.2),
+        "</div><div>",
+        elements.table(("sample", "nearest training line", "edits"), rows, numbers=(2,)) if rows else "",
+        "</div></div>",
+        elements.paragraph("Edits: characters to insert, delete or replace to turn one into the other.", "quiet"),
+    )
+
+
+def _lengths(novelty: Novelty, lines: tuple[str, ...]) -> str:
+    samples = [len(drawn.text) for drawn in novelty.drawn]
+    cut = sum(not drawn.ended for drawn in novelty.drawn)
+    caption = (
+        f"Length of {len(samples):,} samples and of the {len(lines):,} training lines. "
+        f"{_percent(1 - cut / len(samples))} of the samples ended by themselves"
+        + (f"; {cut:,} were cut at the limit of {max(samples)} characters." if cut else ".")
+    )
+    shares = Shares(samples, [len(line) for line in lines], "training lines", "characters")
+    return elements.section(
+        "How long its lines are", _figure(shares.draw, "lengths", "Lengths of samples and of lines", caption)
+    )
+
+
+def _next_commands(run: FinishedRun) -> str:
+    path = shlex.quote(str(run.path))
+    sample = f"charrnn sample {path} -n 20 --temperature 0.8 --seed 7"
+    if run.split is not None:
+        [(first, _)] = Counter(line[0] for line in run.split.train).most_common(1)
+        sample += f" --prefix {shlex.quote(first)}" if first.isalnum() else ""
+    steps = {
+        "Draw more; a lower temperature is safer, a higher one wilder": sample,
+        "Write the model as .onnx and .tflite, each compared with this network": f"charrnn export {path} --format all",
+        "Replay on another machine what the network said here": f"charrnn verify {path}",
+        "Everything that is known of it": f"charrnn info {path}",
+        "Make this page again": f"charrnn report {path}",
+    }
+    html = [elements.paragraph(f"{says}:") + elements.command(words) for says, words in steps.items()]
+    return elements.section("Go on with it", *html)
+
+
+def _made_of(run: FinishedRun) -> str:
+    data, options = run.config.data, run.config.options.to_json()
+    requested = run.config.to_json()["set_by_user"]
+    split = run.training.get("split", {})
+    duplicates = "kept" if options.get("keep_duplicates") else "removed before the split"
+    about = {
+        "data": f"{data.source}, SHA-256 {data.sha256}",
+        "lines": f"{data.lines:,}, {data.distinct:,} different; duplicates {duplicates}",
+        "split": ", ".join(f"{number:,} {side}" for side, number in split.items()) + f" (seed {options.get('seed')})",
+        "ended": _ending(run),
+    }
+    chosen = {name: options[name] for name in CHOSEN_BY_RECIPE if name in options and name not in requested}
+    others = {name: value for name, value in options.items() if name not in chosen and name not in requested}
+    return elements.section(
+        "What it was made of",
+        elements.facts(about),
+        _options("Chosen from the size of the data", chosen),
+        _options("Set by hand", requested),
+        "<details><summary>All other options</summary>" + elements.facts(_shown(others), "grid") + "</details>",
+    )
+
+
+def _options(title: str, options: dict[str, Any]) -> str:
+    shown = elements.facts(_shown(options), "grid") if options else elements.paragraph("nothing")
+    return f"<h3>{elements.text(title)}</h3>{shown}"
+
+
+def _shown(options: dict[str, Any]) -> dict[str, str]:
+    return {name.replace("_", " "): f"{v:,}" if type(v) is int else str(v) for name, v in options.items()}
+
+
+def _foot(run: FinishedRun) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run.training.get("versions", {}).items())
+    says = f"Trained with {versions}. This page needs no other file and loads nothing."
+    return f"<footer>{elements.text(says)}</footer>"
+
+
+def _ending(run: FinishedRun) -> str:
+    reason = str(run.training.get("stopped_by", ""))
+    best, steps = int(run.training["best_step"]), int(run.training.get("steps", 0))
+    return f"{_ENDINGS.get(reason, reason)}; the weights of step {best:,} of {steps:,} were kept"
+
+
+def _test_part(run: FinishedRun) -> str:
+    number = run.training.get("split", {}).get("test")
+    duplicates = "duplicates kept" if run.config.options.keep_duplicates else "duplicates removed"
+    if run.split is None:
+        return "the test part, by which nothing was chosen"
+    return f"{number:,} test lines ({duplicates}), by which nothing was chosen"
+
+
+def _figure(
+    draw: Callable[[Any], None], name: str, described: str, caption: str, *, width: float = 9.0, height: float = 3.4
+) -> str:
+    wide = as_svg(draw, name, width=width, height=height)
+    narrow = as_svg(draw, f"{name}-narrow", width=4.7, height=3.6)
+    return elements.figure(wide, narrow, described, caption)
+
+
+def _distances(neighbours: tuple[Neighbour, ...]) -> list[int]:
+    return [near.distance for near in neighbours]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,184 @@
+"""The pictures of a report, as SVG for the page and as PNG for elsewhere. What they show is handed in.
+
+On the page text, axes and grid take the colour of the text around them (`currentColor`), so that one picture is right
+in light and in dark; the colours of the data are readable on both. Files are not known here.
+"""
+
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from charrnn.run import HistoryRow
+
+TRAIN, NETWORK, BASELINE = "#d9731a", "#2f7fd6", "#2e9e6b"
+"""Colours of the training loss, of the network's own figures, and of the count baseline."""
+
+INK = "#0a0b0c"
+"""Text and axes; on the page it becomes `currentColor`."""
+
+_MAX_BARS = 60
+
+Draw = Callable[[Any], None]
+"""Draws into matplotlib axes."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the picture of a training run shows; losses in nats a character."""
+
+    history: Sequence[HistoryRow]
+    """A row an evaluation."""
+
+    best_step: int
+    """The step whose weights were kept."""
+
+    baseline_nats: float | None = None
+    """Loss of the count baseline on the validation lines."""
+
+    baseline_name: str = "counting baseline"
+    """What to call it."""
+
+    def draw(self, axes: Any) -> None:
+        """Draw the losses in bits a character, against the steps; nats at the right."""
+        rows = [row for row in self.history if row.step]
+        trained = [row for row in rows if row.train_nats is not None]
+        bits = [_bits(row.train_nats or 0.0) for row in trained]
+        axes.plot([row.step for row in trained], bits, color=TRAIN, label="training lines, with dropout", lw=1.5)
+        bits = [_bits(row.validation_nats) for row in rows]
+        marker = "o" if len(rows) < 3 else None
+        axes.plot([r.step for r in rows], bits, color=NETWORK, label="validation lines", lw=2, marker=marker)
+        if self.baseline_nats is not None:
+            axes.axhline(_bits(self.baseline_nats), color=BASELINE, label=self.baseline_name, lw=1.5, ls=(0, (5, 3)))
+        low, high = self._limits()
+        self._mark_best(axes, low)
+        axes.set_ylim(low, high)
+        axes.set_xlim(left=0)
+        axes.set(xlabel="steps", ylabel="bits per character")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        nats = axes.secondary_yaxis("right", functions=(lambda value: value * math.log(2), lambda v: v / math.log(2)))
+        nats.set_ylabel("nats per character")
+        nats.spines["right"].set_visible(False)
+        axes.legend(frameon=False, loc="upper right")
+
+    def _mark_best(self, axes: Any, low: float) -> None:
+        for row in self.history:
+            if row.step == self.best_step and row.step:
+                at = (row.step, _bits(row.validation_nats))
+                axes.vlines(row.step, low, at[1], color=INK, lw=0.8, ls=":")
+                axes.plot(*at, "o", color=NETWORK, ms=7, label=f"kept: step {row.step:,}, {at[1]:.3f}", zorder=5)
+
+    def _limits(self) -> tuple[float, float]:
+        """Return the lowest and highest loss shown: the first tenth of the steps would flatten all the rest."""
+        last = self.history[-1].step
+        late = [row for row in self.history if row.step >= last / 10 and row.step] or self.history
+        shown = [row.validation_nats for row in late]
+        shown += [row.train_nats for row in late if row.train_nats is not None]
+        shown += [self.baseline_nats] if self.baseline_nats is not None else []
+        low, high = _bits(min(shown)), _bits(max(shown))
+        margin = 0.06 * max(high - low, 0.1)
+        return low - margin, high + margin
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How two groups are spread over whole numbers, side by side."""
+
+    samples: Sequence[int]
+    """A number for each sample of the model."""
+
+    lines: Sequence[int]
+    """A number for each line that people wrote."""
+
+    lines_name: str
+    """What these lines are."""
+
+    label: str
+    """What the numbers are."""
+
+    def draw(self, axes: Any) -> None:
+        """Draw the share of each number in percent: bars for the lines, a stepped line for the samples."""
+        low, high = self._limits()
+        bin_width = -(-(high - low + 1) // _MAX_BARS)
+        values = range(low, high + 1, bin_width)
+        for numbers, name in ((self.lines, self.lines_name), (self.samples, "samples")):
+            counts = Counter((min(number, high) - low) // bin_width for number in numbers)
+            shares = [100 * counts[i] / len(numbers) for i in range(len(values))]
+            if numbers is self.lines:
+                axes.bar(values, shares, width=0.9 * bin_width, color=TRAIN, alpha=0.55, label=name)
+            else:
+                axes.step(values, shares, where="mid", color=NETWORK, lw=2, label=name)
+                axes.plot(values, shares, "o", color=NETWORK, ms=3)
+        axes.set(xlabel=self.label, ylabel="percent")
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        is_cut = max(*self.samples, *self.lines) > high
+        if is_cut:
+            axes.annotate("and more", (values[-1], shares[-1]), (0, 8), textcoords="offset points", ha="center")
+        axes.legend(frameon=False, loc="upper right")
+
+    def _limits(self) -> tuple[int, int]:
+        # A single line of two thousand characters must not squeeze all others into one bar.
+        numbers = sorted([*self.samples, *self.lines])
+        return numbers[0], numbers[math.ceil(0.998 * len(numbers)) - 1]
+
+
+def as_png(draw: Draw, *, title: str = "", width: float = 8.0, height: float = 4.5) -> bytes:
+    """Return a picture on white.
+
+    Args:
+        draw: What to draw.
+        title: Above it.
+        width: In inches, of 160 points each.
+        height: The same.
+    """
+    figure = _figure(draw, width, height)
+    figure.axes[0].set_title(title, loc="left", fontsize=12)
+    return _saved(figure, "png", dpi=160, metadata={"Software": None})
+
+
+def as_svg(draw: Draw, name: str, *, width: float, height: float) -> str:
+    """Return a picture to stand inside a page.
+
+    Args:
+        draw: What to draw.
+        name: Different for every picture of the page: the identifiers inside begin with it.
+        width: In inches, of 72 CSS pixels each at its natural size.
+        height: The same.
+    """
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        text = _saved(_figure(draw, width, height), "svg", transparent=True, metadata=metadata).decode()
+    svg = text[text.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{name}-", svg)
+    return svg.replace(INK, "currentColor")
+
+
+def _figure(draw: Draw, width: float, height: float) -> Figure:
+    colours = {"text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
+    plain = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": INK}
+    with matplotlib.rc_context({**colours, **plain, "grid.alpha": 0.15, "font.size": 10.5}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_axisbelow(True)
+        draw(axes)
+    return figure
+
+
+def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
+    target = io.BytesIO()
+    figure.savefig(target, format=kind, **settings)
+    return target.getvalue()
+
+
+def _bits(nats: float) -> float:
+    return nats / math.log(2)

@@ -1,4 +1,4 @@
-"""What counting alone reaches on the lines of a run: a network that does not beat it is not worth its bytes.
+"""What counting alone reaches on the lines or the text of a run: a network that does not beat it is idle.
 
 The n-gram is counted on the training lines, its order and discount are chosen on the validation lines, and the test
 lines are looked at once: as with the network. How a run is stored and how a network is trained is not known here.
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.batches import Lines
-from charrnn.kneser_ney import KneserNey, choose
+from charrnn.evaluation import in_pieces
+from charrnn.kneser_ney import MAX_FITTED_TOKENS, KneserNey, choose
 from charrnn.scores import Scores
 from charrnn.split import Split
-from charrnn_runtime.vocabulary import Vocabulary
+from charrnn.token_file import TokenFile
+from charrnn_runtime.vocabulary import Tokens, Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Baseline:
     """Of the test lines, in their order; nothing was chosen by them."""
 
 
-def count(split: Split, vocabulary: Vocabulary) -> Baseline:
+def count_lines(split: Split, vocabulary: Vocabulary) -> Baseline:
     """Count the training lines of a split, and measure on the others.
 
     Args:
@@ -40,6 +42,21 @@ def count(split: Split, vocabulary: Vocabulary) -> Baseline:
     train, validation, test = (_joined(side, vocabulary) for side in (split.train, split.validation, split.test))
     model = choose(train.tokens, validation.tokens, vocabulary.size)
     return Baseline(model, _scores(model, validation), _scores(model, test))
+
+
+def count_text(train: TokenFile, validation: Tokens, test: Tokens, vocab_size: int) -> Baseline:
+    """Count the end of a training text, as much of it as is ever counted, and measure on the others.
+
+    Args:
+        train: The training text.
+        validation: int32 [length].
+        test: int32 [length].
+        vocab_size: Number of tokens.
+    """
+    counted = train.read(len(train) - MAX_FITTED_TOKENS, len(train))
+    model = choose(counted, validation, vocab_size, mode="text")
+    scores = (in_pieces(model.log_probabilities(side)) for side in (validation, test))
+    return Baseline(model, *scores)
 
 
 def _joined(lines: Sequence[str], vocabulary: Vocabulary) -> Lines:

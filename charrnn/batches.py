@@ -1,4 +1,4 @@
-"""Batches of lines as tokens: lines of like lengths together, in an order that follows from the seed and nothing else.
+"""Batches of tokens: lines of like lengths together, or the windows of a text, in an order that follows from the seed.
 
 Padding a batch to the longest line of the list wastes half to two thirds of the work on names (measured), so lines are
 grouped by width. Which lines make which batch is a pure function of (seed, epoch): a run that goes on at step n sees
@@ -12,6 +12,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.token_file import TokenFile
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.step import Int32
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
@@ -31,13 +32,16 @@ MAX_LINE_LENGTH = 2000
 
 @dataclass(frozen=True)
 class Batch:
-    """Lines side by side, time first: what an LSTM reads."""
+    """Lines, or windows of a text, side by side, time first: what an LSTM reads."""
 
     inputs: Int32
-    """[width, rows]: the boundary, then the line; the boundary again behind its end."""
+    """[width, rows]: the boundary, then the line; the boundary again behind its end. Or a window of each stream."""
 
     targets: Int32
     """[width, rows]: the line, then the boundary; `PADDING` behind it, and in rows without a line."""
+
+    goes_on: bool = False
+    """Whether each row goes on where that of the batch before ended: the windows of a text, but not lines."""
 
     @property
     def num_characters(self) -> int:
@@ -114,6 +118,38 @@ def training_batches(
             yield lines.batch(rows, int(padded[rows[rows >= 0]].max()))
 
 
+def text_batches(tokens: TokenFile, batch_size: int, window: int, seed: int, start: int = 0) -> Iterator[Batch]:
+    """Yield batches of windows for ever: the text cut into `batch_size` streams that are read side by side.
+
+    Every pass begins at another character of the first window, so that windows end elsewhere; a pass leaves out less
+    than two windows of a stream.
+
+    Args:
+        tokens: The text.
+        batch_size: Streams.
+        window: Characters of a stream that a batch predicts.
+        seed: 0 to 2**64 - 1.
+        start: How many batches to skip.
+
+    Raises:
+        InputError: The text is too short for a window of every stream.
+    """
+    stream = (len(tokens) - 1 - window) // batch_size
+    per_epoch = stream // window
+    if per_epoch < 1:
+        raise InputError(
+            f"expected a training text of at least {window * (batch_size + 1) + 1:,} characters for batch_size "
+            f"{batch_size} and window {window}, received {len(tokens):,}; make them smaller, or the text longer"
+        )
+    first = np.arange(batch_size) * stream
+    for epoch in count(start // per_epoch):
+        shift = int(_generator(seed, epoch).integers(window))
+        for number in range(start % per_epoch if epoch == start // per_epoch else 0, per_epoch):
+            begins = first + shift + number * window
+            windows = np.stack([tokens.read(begin, begin + window + 1) for begin in begins.tolist()], axis=1)
+            yield Batch(windows[:-1], windows[1:], goes_on=number > 0)
+
+
 def epoch_order(widths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return which lines stand in which batch of an epoch.
 
@@ -128,7 +164,7 @@ def epoch_order(widths: NDArray[np.int64], batch_size: int, seed: int, epoch: in
     Returns:
         int64 [batches, batch_size], each line's number once; -1 fills the batch that is not full.
     """
-    random = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+    random = _generator(seed, epoch)
     shuffled = random.permutation(len(widths))
     by_width = shuffled[np.argsort(widths[shuffled], kind="stable")]
     filled = np.full(-(-len(widths) // batch_size) * batch_size, -1, np.int64)
@@ -161,6 +197,10 @@ def choose_widths(widths: NDArray[np.int64], most: int) -> NDArray[np.int64]:
         choices.append(total.argmin(axis=0))
         cost = total.min(axis=0)
     return _follow(values, choices)
+
+
+def _generator(seed: int, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
 
 
 def _follow(values: NDArray[np.int64], choices: list[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -13,13 +13,10 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from charrnn.encoding import check_encoding, check_line_ends, invalid_utf8
 from charrnn.items import STANDARD_INPUT, clipped, kind_of, read_items
 from charrnn_runtime.errors import InputError, OperationError
 from charrnn_runtime.vocabulary import TextRule
-
-_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
-_MAX_CONTROL_SHARE = 0.02
-_UTF16_SAMPLE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -191,52 +188,15 @@ def _unpacked(data: bytes, name: str, *, named_gz: bool) -> bytes:
 
 def _decode(data: bytes, name: str) -> str:
     """Return UTF-8 bytes as text with LF line ends and without a byte order mark."""
-    if encoding := _other_encoding(data):
-        raise InputError(
-            f"{name} is {encoding}: expected UTF-8. Convert it, such as with: iconv -f {encoding} -t UTF-8 FILE > NEW"
-        )
-    if _is_binary(data):
-        raise InputError(
-            f"{name} looks like a binary file: expected UTF-8 text, received {len(data):,} bytes with control "
-            "characters (such as NUL) in them. Export it as text, csv or jsonl first"
-        )
+    check_encoding(data, name)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _invalid_utf8(data, name, error) from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise invalid_utf8(name, line, error.start, data[error.start], error.reason) from error
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    if "\n" not in text and "\r" in text.strip():
-        raise InputError(
-            f"{name} ends its lines with CR only: expected LF or CRLF, received {text.count(chr(13)):,} CR and no LF. "
-            "Convert it, such as with: tr '\\r' '\\n' < FILE > NEW"
-        )
+    check_line_ends(text, name)
     return text
-
-
-def _other_encoding(data: bytes) -> str | None:
-    """Return "UTF-32" or "UTF-16..." for bytes that start with its mark or, as in Latin script, are half NUL."""
-    if data.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
-        return "UTF-32"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "UTF-16"
-    sample = data[:_UTF16_SAMPLE_BYTES]
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if len(sample) < 4 or bool(even) == bool(odd) or even + odd < 0.2 * len(sample):
-        return None
-    return "UTF-16BE" if even else "UTF-16LE"
-
-
-def _is_binary(data: bytes) -> bool:
-    num_controls = len(data) - len(data.translate(None, delete=_CONTROLS))
-    return b"\x00" in data or num_controls > _MAX_CONTROL_SHARE * len(data)
-
-
-def _invalid_utf8(data: bytes, name: str, error: UnicodeDecodeError) -> InputError:
-    line = data.count(b"\n", 0, error.start) + 1
-    return InputError(
-        f"{name}: line {line:,} is not UTF-8: byte 0x{data[error.start]:02X} at offset {error.start} (counted from 0) "
-        f"does not fit ({error.reason}). Convert the file, such as with: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
-    )
 
 
 def _report(name: str, lines: tuple[str, ...], empty: int, data: bytes) -> CorpusReport:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from charrnn.model import KerasStep, model_from_arrays, step_weights
-from charrnn.run import read_lines
+from charrnn.run import SPLITS
+from charrnn.sides import read_sides
 from charrnn_export.bundle import Original, export_bundle
 from charrnn_runtime.loading import BUNDLE, read_run
 from charrnn_runtime.manifest import Format, Manifest
@@ -43,10 +44,10 @@ def read_original(run: Path) -> Original:
     """
     description, arrays = read_run(run)
     model = model_from_arrays(arrays)
-    lines = read_lines(run, "validation")[:MAX_HELD_OUT_LINES]
+    sides = read_sides(run / SPLITS, description.vocabulary, description.mode)
     return Original(
         weights=step_weights(model),
         reference=KerasStep(model),
         description=description,
-        held_out=[description.vocabulary.encode(line, unknown="skip") for line in lines],
+        held_out=sides.held_out(MAX_HELD_OUT_LINES),
     )

@@ -9,13 +9,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from charrnn_runtime.drawing import MAX_SEED
 from charrnn_runtime.errors import InputError
+from charrnn_runtime.manifest import Mode
 
 Normalize = Literal["nfc", "none"]
-Mode = Literal["lines"]
+
+
+HELD_OUT_SHARES: Mapping[Mode, float] = {"lines": 0.1, "text": 0.05}
+"""Share of each held-out side unless it is chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,10 @@ class TrainingOptions:
     """Highest learning rate, reached after the warm-up; above 0, at most 1."""
 
     batch_size: int | None = None
-    """Lines a step; 1 or more."""
+    """Lines a step, or streams of a text that are read side by side; 1 or more."""
+
+    window: int | None = None
+    """Characters of each stream of a text a step: how far back an error reaches; 2 to 2000. Lines have no window."""
 
     warmup: int | None = None
     """Steps over which the learning rate rises to `lr`, before it falls to zero along a cosine; 0 or more."""
@@ -76,14 +83,14 @@ class TrainingOptions:
     seed: int = 0
     """Decides the split, the first weights, the order of the lines and the dropout; 0 to 2**64 - 1."""
 
-    validation_share: float = 0.1
-    """Share of the lines on which the best weights are chosen; above 0, below 1."""
+    validation_share: float | None = None
+    """Share on which the best weights are chosen; above 0, below 1. A tenth of lines, a twentieth of a text."""
 
-    test_share: float = 0.1
-    """Share of the lines on which the final figure is measured, and nothing is chosen; above 0, below 1."""
+    test_share: float | None = None
+    """Share on which the final figure is measured, and nothing is chosen; above 0, below 1. The same defaults."""
 
     max_held_out: int = 1000
-    """Most lines that the validation and test part have each: more would cost training lines and tell no more."""
+    """Most lines that validation and test have each: more would cost training lines and tell no more."""
 
     keep_duplicates: bool = False
     """Whether a line that occurs twice counts twice; copies never stand on two sides of the split."""
@@ -95,7 +102,7 @@ class TrainingOptions:
     """Whether capital letters are lowered."""
 
     mode: Mode = "lines"
-    """What the input is: "lines" of their own, each starting from nothing."""
+    """What the input is: "lines" of their own, each starting from nothing, or one running "text"."""
 
     def __post_init__(self) -> None:
         """Refuse a value that has no meaning, naming the option, what it takes and what it got."""
@@ -105,11 +112,17 @@ class TrainingOptions:
                 continue
             if not is_legal(value):
                 raise InputError(f"option {name}: expected {expected}, received {value!r}; correct it or leave it out")
-        if self.validation_share + self.test_share >= 1:
+        shares = self.held_out_share("validation"), self.held_out_share("test")
+        if sum(shares) >= 1:
             raise InputError(
                 f"options validation_share and test_share: expected less than 1 together, received "
-                f"{self.validation_share} + {self.test_share}; lower them so that lines remain to train on"
+                f"{shares[0]} + {shares[1]}; lower them so that something remains to train on"
             )
+
+    def held_out_share(self, side: Literal["validation", "test"]) -> float:
+        """Return the share of a side that is held out: the one that was chosen, or the mode's own."""
+        chosen: float | None = getattr(self, f"{side}_share")
+        return HELD_OUT_SHARES[self.mode] if chosen is None else chosen
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that a run's config.json holds, every option in it."""
@@ -140,6 +153,7 @@ class ResolvedOptions(TrainingOptions):
     embedding_dim: int
     lr: float
     batch_size: int
+    window: int
     warmup: int
     weight_decay: float
     dropout_embedding: float
@@ -148,6 +162,8 @@ class ResolvedOptions(TrainingOptions):
     average_decay: float
     evaluate_every: int
     patience: int
+    validation_share: float
+    test_share: float
 
     def __post_init__(self) -> None:
         """Refuse what `TrainingOptions` refuses, and anything left open."""
@@ -196,6 +212,7 @@ _RULES: Mapping[str, Rule] = {
     "embedding_dim": _whole(1, 4096),
     "lr": _number("a number above 0, at most 1 (0.001 to 0.01 is usual)", lambda value: 0 < value <= 1),
     "batch_size": _whole(1),
+    "window": _whole(2, 2000),
     "warmup": _whole(0),
     "weight_decay": _number("a number from 0 to 1", lambda value: 0 <= value <= 1),
     "clip_norm": _number("a number above 0, or None", lambda value: value > 0),
@@ -214,7 +231,7 @@ _RULES: Mapping[str, Rule] = {
     "keep_duplicates": _flag(),
     "normalize": _one_of("nfc", "none"),
     "lowercase": _flag(),
-    "mode": _one_of("lines"),
+    "mode": _one_of(*get_args(Mode)),
 }
 
 CHOSEN_BY_RECIPE = tuple(ResolvedOptions.__annotations__)

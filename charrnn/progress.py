@@ -41,8 +41,8 @@ class SampledLine:
     text: str
     """The line, without its boundary."""
 
-    seen: bool
-    """Whether it stands among the training lines."""
+    seen: bool | None
+    """Whether it stands among the training lines; None where there are no lines."""
 
 
 class Reporter(Protocol):

@@ -13,14 +13,20 @@ from charrnn_runtime.errors import InputError
 
 _TYPICAL_VOCABULARY = 50
 
+_LINE_WINDOW = 2
+"""Lines have no window; the least that is legal stands in their configuration."""
+
+_TEXT_WINDOW = 100
+_TEXT_STREAMS = 64
+
 
 def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> ResolvedOptions:
     """Fill what was left open.
 
     Args:
         options: What the user chose; None where the recipe is to choose.
-        num_lines: Lines to train on.
-        num_characters: Characters in them, each line's boundary included.
+        num_lines: Lines to train on; of a text any number above 0.
+        num_characters: Characters in them, each line's boundary included, or of the training text.
 
     Returns:
         The options with every None filled (but `clip_norm`, where None means off), what was set unchanged.
@@ -30,10 +36,16 @@ def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> Re
     """
     if num_lines < 1 or num_characters < num_lines:
         raise InputError(f"expected at least one line to train on, received {num_lines}; pass more lines")
-    sized = replace(options, state_size=options.state_size or _state_size(num_lines))
-    sized = replace(sized, embedding_dim=sized.embedding_dim or _embedding_dim(sized.state_size or 1))
-    sized = replace(sized, iterations=sized.iterations or _iterations(num_lines))
-    chosen = _schedule(sized.iterations or 1, sized.state_size or 1, num_lines) | _restraint(sized, num_characters)
+    is_text = options.mode == "text"
+    state_size = options.state_size or (_text_state_size(num_characters) if is_text else _state_size(num_lines))
+    sized = replace(options, state_size=state_size, embedding_dim=options.embedding_dim or _embedding_dim(state_size))
+    if is_text:
+        sized, chosen = _text_schedule(sized, state_size, num_characters)
+    else:
+        sized = replace(sized, iterations=sized.iterations or _iterations(num_lines))
+        chosen = _schedule(sized.iterations or 1, state_size, num_lines)
+    chosen |= _restraint(sized, num_characters)
+    chosen |= {f"{side}_share": options.held_out_share(side) for side in ("validation", "test")}
     values = sized.to_json()
     for name in CHOSEN_BY_RECIPE:
         if values[name] is None:
@@ -72,12 +84,39 @@ def _schedule(iterations: int, state_size: int, num_lines: int) -> dict[str, flo
     return {
         "lr": highest * min(1.0, 256 / state_size),
         "batch_size": min(64, num_lines),
+        "window": _LINE_WINDOW,
         "warmup": min(100, iterations // 10),
         # A short run's average must not be made of its first steps.
         "average_decay": min(0.998, 1 - 10 / max(iterations, 20)),
         "evaluate_every": max(iterations // 40, min(iterations, 50)),
         "patience": 20,
     }
+
+
+def _text_state_size(num_characters: int) -> int:
+    # 224 units and their embedding are below 300,000 weights; a short text has nothing to fill them with.
+    return 128 if num_characters < 300_000 else 224
+
+
+def _text_schedule(
+    options: TrainingOptions, state_size: int, num_characters: int
+) -> tuple[TrainingOptions, dict[str, float]]:
+    """Return the options with the length of the run, and the rest of the schedule."""
+    # A short text has fewer or shorter streams, so that each has some windows.
+    batch_size = options.batch_size or min(_TEXT_STREAMS, max(num_characters // (4 * _TEXT_WINDOW), 1))
+    window = options.window or min(_TEXT_WINDOW, max((num_characters - 1) // (batch_size + 1), 2))
+    passes = min(max(43 * 1_000_000 / num_characters, 1), 60)
+    steps = options.iterations or max(round(passes * num_characters / (batch_size * window) / 50) * 50, 300)
+    schedule = {
+        "lr": 0.004 * min(1.0, 224 / state_size),
+        "batch_size": batch_size,
+        "window": window,
+        "warmup": min(100, steps // 10),
+        "average_decay": min(0.998, 1 - 10 / max(steps, 20)),
+        "evaluate_every": max(steps // 40, min(steps, 50)),
+        "patience": 20,
+    }
+    return replace(options, iterations=steps), schedule
 
 
 def _restraint(options: TrainingOptions, num_characters: int) -> dict[str, float]:

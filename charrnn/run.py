@@ -7,7 +7,8 @@
     history.csv        a row an evaluation
     loss.png           the losses against the steps, and report.html with all a person may want to see of the run
     tensorboard/       the same losses for TensorBoard, if it was asked for
-    splits/            train.txt, validation.txt, test.txt, as the model saw them
+    checkpoints/       while it trains: the last two states it can go on from; see `charrnn.checkpoint`
+    splits/            train, validation and test, as the model saw them; see `charrnn.sides`
 
 Every file is written under a temporary name and renamed. A run that is replaced is first moved aside (to
 `.NAME.replaced` beside it) and removed only when the new one has ended with weights of its own; until then a failure
@@ -16,33 +17,28 @@ puts it back or leaves it there. How a model is trained is not known here, nor T
 
 import csv
 import io
-import math
 import os
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from charrnn.baseline import Baseline
 from charrnn.options import ResolvedOptions, TrainingOptions
-from charrnn.scores import Scores
-from charrnn.split import Split
+from charrnn.record import HistoryRow, TrainingResult, training_record
 from charrnn_runtime.errors import InputError, ModelFileError, OperationError
 from charrnn_runtime.files import (
-    MAX_MODEL_BYTES,
-    read_bounded,
+    TEMPORARY_SUFFIX,
     read_json,
     typed,
     write_atomically,
     write_json_atomically,
 )
 from charrnn_runtime.loading import RUN_DESCRIPTION, RUN_WEIGHTS
-from charrnn_runtime.manifest import Description
+from charrnn_runtime.manifest import MAX_LENGTHS, Description
 from charrnn_runtime.step import Float32
 from charrnn_runtime.vocabulary import Vocabulary
 
@@ -50,14 +46,13 @@ CONFIG = "config.json"
 TRAINING = "training.json"
 HISTORY = "history.csv"
 SPLITS = "splits"
+CHECKPOINTS = "checkpoints"
 LOSS_PICTURE = "loss.png"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
 
-_WRITTEN_LATER = frozenset({"checkpoints", "bundle", LOSS_PICTURE, REPORT, TENSORBOARD})
+_WRITTEN_LATER = frozenset({CHECKPOINTS, "bundle", LOSS_PICTURE, REPORT, TENSORBOARD})
 _OURS = frozenset({CONFIG, TRAINING, HISTORY, SPLITS, RUN_DESCRIPTION, RUN_WEIGHTS, *_WRITTEN_LATER})
-
-StoppedBy = Literal["iterations", "patience", "interrupt", "not finite"]
 
 
 @dataclass(frozen=True)
@@ -73,8 +68,11 @@ class Data:
     lines: int
     """Lines that are not empty, copies included."""
 
-    distinct: int
-    """Different lines."""
+    distinct: int = 0
+    """Different lines; of a text they are not counted."""
+
+    characters: int = 0
+    """Of a text: its length; of lines they are not counted."""
 
     held_out: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of "validation" and "test", where they have a file of their own: its source, sha256 and lines."""
@@ -88,9 +86,12 @@ class Data:
             typed(file["sha256"], str)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object; what only concerns files of held-out lines is there if there are some."""
+        """Return the JSON object; what only concerns texts, or files of held-out lines, is there if there are some."""
         value = asdict(self)
-        return value if self.held_out else {key: value[key] for key in ("source", "sha256", "lines", "distinct")}
+        del value["distinct" if self.characters else "characters"]
+        if not self.held_out:
+            del value["held_out"], value["duplicates_across_sides"]
+        return value
 
 
 @dataclass(frozen=True)
@@ -127,57 +128,6 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
-class HistoryRow:
-    """One evaluation."""
-
-    step: int
-    """Steps done."""
-
-    train_nats: float | None
-    """Mean loss a character of the steps since the last row, with dropout; None before the first step."""
-
-    validation_nats: float
-    """Mean loss a character of the validation lines, by the averaged weights."""
-
-    learning_rate: float
-    """Of the next step."""
-
-    seconds: float
-    """Since the start."""
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a run ended."""
-
-    stopped_by: StoppedBy
-    """All steps done, no better validation loss for long, Ctrl-C, or a loss that was not finite."""
-
-    steps: int
-    """Steps done."""
-
-    best_step: int
-    """The step whose averaged weights were kept."""
-
-    validation_nats: float
-    """Loss a character of the validation lines, by the weights that were kept."""
-
-    test: Scores
-    """Of the test lines, by the weights that were kept; measured once, nothing was chosen by it."""
-
-    num_parameters: int
-    """Numbers that were trained."""
-
-    seconds: float
-    """From the start of training to the end."""
-
-    @property
-    def test_nats(self) -> float:
-        """Loss a character of the test lines."""
-        return self.test.mean_nats
-
-
-@dataclass(frozen=True)
 class Run:
     """A run directory that is being written."""
 
@@ -187,8 +137,15 @@ class Run:
     config: RunConfig
     """What it is."""
 
-    baseline: Baseline | None = None
-    """What counting reaches on the same lines, to be recorded beside the figures; None if nobody has counted."""
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints are."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its figures are there, and no checkpoint to go on from."""
+        return (self.path / TRAINING).is_file() and not self.checkpoints.is_dir()
 
     @property
     def aside(self) -> Path:
@@ -222,17 +179,40 @@ class Run:
             ) from error
         return run
 
-    def write_inputs(self, split: Split, vocabulary: Vocabulary) -> None:
-        """Write the lines of each side, and the description without figures."""
+    @classmethod
+    def reopen(cls, path: Path, config: RunConfig) -> "Run | None":
+        """Return the run that is in a folder, to go on with it; None if there is none yet.
+
+        Args:
+            path: The folder.
+            config: What the run must be.
+
+        Raises:
+            InputError: The run that is there is another one.
+        """
+        if not (path / CONFIG).is_file():
+            return None
+        if difference := _difference(path, config):
+            raise InputError(
+                f"cannot go on with the run in {path}, it is another one: {difference}. Give the options it was "
+                "started with, or leave --resume out"
+            )
+        for left in path.rglob(f".*{TEMPORARY_SUFFIX}"):
+            left.unlink(missing_ok=True)
+        return cls(path, config)
+
+    def make_splits_folder(self) -> Path:
+        """Return the folder of the sides, which is there from now on.
+
+        Raises:
+            OperationError: It cannot be made.
+        """
         folder = self.path / SPLITS
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OperationError(f"could not make {folder}: {error.strerror or error}") from error
-        for side in fields(split):
-            lines: Sequence[str] = getattr(split, side.name)
-            write_atomically(folder / f"{side.name}.txt", "".join(f"{line}\n" for line in lines).encode())
-        self._write_description(vocabulary, {})
+        return folder
 
     def write_weights(self, arrays: Mapping[str, Float32]) -> None:
         """Replace the weights; equal arrays give equal bytes."""
@@ -248,12 +228,26 @@ class Run:
         writer.writerows(astuple(row) for row in rows)
         write_atomically(self.path / HISTORY, text.getvalue().encode())
 
-    def finish(self, result: TrainingResult, split: Split, vocabulary: Vocabulary) -> dict[str, Any]:
-        """Write the figures, last of all, and return them as training.json has them."""
-        record = _training_record(self.config, result, split, self.baseline)
-        self._write_description(vocabulary, record)
+    def finish(
+        self, result: TrainingResult, sizes: Mapping[str, int], vocabulary: Vocabulary, baseline: Baseline | None
+    ) -> dict[str, Any]:
+        """Write the figures, last of all, and return them as training.json has them.
+
+        Args:
+            result: How the run ended.
+            sizes: How many lines, or characters of a text, each side has.
+            vocabulary: All their characters.
+            baseline: What counting reaches on the same sides, if anybody has counted.
+        """
+        data = self.config.data.to_json() | {"duplicates_removed": not self.config.options.keep_duplicates}
+        record = training_record(data, sizes, result, baseline)
+        self.write_description(vocabulary, record)
         write_json_atomically(self.path / TRAINING, record)
         return record
+
+    def discard_checkpoints(self) -> None:
+        """Remove the checkpoints: the run has ended."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def discard_replaced(self) -> None:
         """Remove the run that was moved aside; files in it that charrnn did not write are kept in the new one."""
@@ -262,7 +256,7 @@ class Run:
             return
         for entry in list(aside.iterdir()):
             target = self.path / entry.name
-            if entry.name not in _OURS and not entry.name.endswith(".tmp") and not target.exists():
+            if entry.name not in _OURS and not entry.name.endswith(TEMPORARY_SUFFIX) and not target.exists():
                 entry.rename(target)
         shutil.rmtree(aside)
 
@@ -285,10 +279,11 @@ class Run:
         else:
             self.path.rename(self.aside)
 
-    def _write_description(self, vocabulary: Vocabulary, training: Mapping[str, Any]) -> None:
+    def write_description(self, vocabulary: Vocabulary, training: Mapping[str, Any]) -> None:
+        """Write what the model is, for the runtime, with the figures there are."""
         options = self.config.options
         units = (options.state_size,) * options.num_layers
-        description = Description(vocabulary, units, options.mode, training=training)
+        description = Description(vocabulary, units, options.mode, MAX_LENGTHS[options.mode], training=training)
         write_json_atomically(self.path / RUN_DESCRIPTION, description.to_json())
 
 
@@ -301,91 +296,12 @@ def read_config(path: Path) -> RunConfig:
     return RunConfig.from_json(read_json(path / CONFIG), str(path / CONFIG))
 
 
-def read_lines(path: Path, side: Literal["train", "validation", "test"]) -> tuple[str, ...]:
-    """Read the lines of one side of a run's split, as the model saw them.
-
-    Raises:
-        ModelFileError: They are not there, or are no text.
-    """
-    file = path / SPLITS / f"{side}.txt"
-    try:
-        return tuple(read_bounded(file, MAX_MODEL_BYTES).decode().split("\n")[:-1])
-    except UnicodeDecodeError as error:
-        raise ModelFileError(f"{file} is damaged: expected UTF-8, received something else ({error})") from error
-
-
-def figures(nats: float, standard_error: float | None = None) -> dict[str, float]:
-    """Return a loss in the units people are shown, with its standard error in nats if there is one.
-
-    >>> figures(math.log(2))
-    {'nats': 0.693147, 'bits_per_character': 1.0, 'perplexity': 2.0}
-    """
-    values = {"nats": nats, "bits_per_character": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
-    error = {} if standard_error is None else {"standard_error": standard_error}
-    return {name: round(value, 6) for name, value in (values | error).items()}
-
-
-def baseline_record(baseline: Baseline, network: Scores) -> dict[str, Any]:
-    """Return what training.json says of the count model, and of the network against it.
-
-    Args:
-        baseline: The count model and its figures.
-        network: The network's scores of the same test lines.
-    """
-    test, difference = baseline.test, network.minus(baseline.test)
-    return {
-        "model": "interpolated Kneser-Ney",
-        "order": baseline.model.order,
-        "discount": baseline.model.discount,
-        "num_counts": baseline.model.num_counts,
-        "num_characters": baseline.model.num_tokens,
-        "validation": figures(baseline.validation.mean_nats),
-        "test": figures(test.mean_nats, test.standard_error),
-        "difference": _difference_record(difference.mean_nats, difference.standard_error, test.mean_nats),
-    }
-
-
-def _difference_record(nats: float, standard_error: float | None, of: float) -> dict[str, float]:
-    values = {"nats": nats, "percent": 100 * nats / of}
-    if standard_error is not None:
-        values |= {"standard_error": standard_error, "standard_error_percent": 100 * standard_error / of}
-    return {name: round(value, 6) for name, value in values.items()}
-
-
-def _training_record(
-    config: RunConfig, result: TrainingResult, split: Split, baseline: Baseline | None
-) -> dict[str, Any]:
-    counted = {"baseline": baseline_record(baseline, result.test)} if baseline else {}
-    return {
-        "data": config.data.to_json() | {"duplicates_removed": not config.options.keep_duplicates},
-        "split": {side.name: len(getattr(split, side.name)) for side in fields(split)},
-        "validation": figures(result.validation_nats),
-        "test": figures(result.test_nats, result.test.standard_error),
-        **counted,
-        "stopped_by": result.stopped_by,
-        "steps": result.steps,
-        "best_step": result.best_step,
-        "num_parameters": result.num_parameters,
-        "seconds": round(result.seconds, 1),
-        "versions": _versions(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("charrnn-edge", "tensorflow", "keras", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _check_replaceable(path: Path, config: RunConfig, force: bool) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"cannot write a run to {path}: expected a folder, received a file. Choose another name")
     try:
         names = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+        names = [name for name in names if not name.endswith(TEMPORARY_SUFFIX)]
     except OSError as error:
         raise InputError(f"cannot look into {path}: {error.strerror}. Choose another folder") from error
     if not names:

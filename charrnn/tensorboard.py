@@ -10,8 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from charrnn.progress import Progress, Reporter, SampledLine
+from charrnn.record import HistoryRow
 from charrnn.report.reading import read_history
-from charrnn.run import TENSORBOARD, HistoryRow
+from charrnn.run import TENSORBOARD
 from charrnn_runtime.errors import OperationError
 
 # What TensorBoard's own `summary.scalar` writes; TensorFlow has it only where TensorBoard is installed.

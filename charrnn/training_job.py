@@ -1,42 +1,54 @@
 """One training run from its input to its figures: read, split, choose the recipe, train. Prints nothing."""
 
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from charrnn.baseline import Baseline, count
-from charrnn.corpus import CorpusReport, embedded_corpus_path, read_corpus
-from charrnn.held_out import HeldOut, HeldOutFiles
+from charrnn.baseline import Baseline
+from charrnn.checkpoint import Checkpoint, read_newest
+from charrnn.held_out import HeldOutFiles
+from charrnn.input import Input, read_input
 from charrnn.items import STANDARD_INPUT
 from charrnn.options import TrainingOptions
 from charrnn.progress import Reporter
 from charrnn.recipe import resolve
-from charrnn.run import Data, Run, RunConfig, TrainingResult
-from charrnn.split import Split, split_lines
-from charrnn_runtime.loading import ARTIFACTS
+from charrnn.record import TrainingResult
+from charrnn.run import CONFIG, SPLITS, Run, RunConfig, read_config
+from charrnn.sides import Sides, read_sides
+from charrnn_runtime.errors import InputError, ModelFileError
+from charrnn_runtime.files import read_json
+from charrnn_runtime.loading import ARTIFACTS, RUN_DESCRIPTION, newest_run
+from charrnn_runtime.manifest import Description
 from charrnn_runtime.terminal import Stopped
-from charrnn_runtime.vocabulary import TextRule, Vocabulary
+from charrnn_runtime.vocabulary import Vocabulary
+
+EMBEDDED = "nl_cities"
+"""What a run on the embedded list is called."""
 
 
 @dataclass(frozen=True)
 class TrainingJob:
     """A run that is ready to be carried out."""
 
-    corpus: CorpusReport
-    """What was read."""
+    summaries: tuple[str, ...]
+    """What was read, a line of text for each file."""
 
-    held_out: HeldOut
-    """What was read for sides with a file of their own."""
-
-    split: Split
-    """The lines of each side."""
+    sides: Sides
+    """What is learned from and measured on."""
 
     vocabulary: Vocabulary
-    """All their characters."""
+    """All characters."""
 
     run: Run
     """Where it goes; its folder is there."""
+
+    start: Checkpoint | None = None
+    """Where it goes on; None begins at the beginning."""
+
+    damaged: Sequence[str] = ()
+    """What was wrong with checkpoints that were passed over, a sentence each."""
 
     @classmethod
     def prepare(
@@ -49,53 +61,66 @@ class TrainingJob:
         column: str | None = None,
         field: str | None = None,
         force: bool = False,
+        resume: bool = False,
     ) -> Self:
-        """Read and split the input, choose the recipe, and make the run's folder.
+        """Read and split the input, choose the recipe, and make the run's folder or go on with the run that is there.
 
         Args:
-            source: A file, "-" for standard input, or None for the embedded list.
-            output: The run's folder; None names it after the input.
+            source: A file, "-" for standard input, or None for the embedded list (with `resume`: for what the run
+                has).
+            output: The run's folder; None names it after the input (with `resume` and no input: the newest run).
             options: What the user chose.
             held_out: Files of validation or test lines, read as the input is; the sides without one are split off.
-            column: See `read_corpus`.
-            field: See `read_corpus`.
+            column: See `charrnn.corpus.read_corpus`.
+            field: The same.
             force: Whether another run that is there may be replaced.
+            resume: Whether to go on with the run that is there, if there is one.
 
         Raises:
             InputError: The input or the folder cannot be used.
+            ModelFileError: The run to go on with is damaged.
         """
-        path = str(embedded_corpus_path()) if source is None else source
-        rule = TextRule("NFC" if options.normalize == "nfc" else None, options.lowercase)
-        held_out.check(path, options)
-        read = partial(read_corpus, column=column, field=field, rule=rule)
-        corpus, sides = read(path), held_out.read(read)
-        vocabulary = Vocabulary.build(corpus.lines, rule)
-        sides.check_characters(vocabulary, corpus.report.source)
-        split = split_lines(
-            corpus.lines,
-            seed=options.seed,
-            validation_share=options.validation_share,
-            test_share=options.test_share,
-            max_held_out=options.max_held_out,
-            keep_duplicates=options.keep_duplicates,
-            source=corpus.report.source,
-            given=sides.given if options.keep_duplicates else sides.given.without_duplicates(),
-        )
-        num_characters = sum(len(line) + 1 for line in split.train)
-        resolved = resolve(options, len(split.train), num_characters)
-        report = corpus.report
-        # The bare name: where a list stood on the training machine is nobody's business on a device.
-        name, num_on_two_sides = Path(report.source).name, sides.given.num_on_two_sides(corpus.lines)
-        data = Data(name, report.sha256, report.lines, report.distinct, sides.to_json(), num_on_two_sides)
-        folder = ARTIFACTS / _run_name(path) if output is None else output
-        run = Run.create(folder, RunConfig(resolved, options, data), force=force)
-        return cls(report, sides, split, vocabulary, run)
+        if resume and source is None and (output is None or (output / CONFIG).is_file()):
+            return cls._reopen(newest_run() if output is None else output, options)
+        read = read_input(source, options, held_out=held_out, column=column, field=field)
+        config = RunConfig(resolve(options, read.num_lines, read.num_characters), options, read.data)
+        folder = ARTIFACTS / _run_name(source) if output is None else output
+        run = Run.reopen(folder, config) if resume else None
+        if run is None:
+            return cls._begin(read, Run.create(folder, config, force=force))
+        sides = _written(read, run)
+        start, damaged = read_newest(run.checkpoints)
+        return cls(read.summaries, sides, read.vocabulary, run, start, damaged)
+
+    @classmethod
+    def _begin(cls, read: Input, run: Run) -> Self:
+        try:
+            return cls(read.summaries, _written(read, run), read.vocabulary, run)
+        except BaseException:
+            run.restore_replaced()
+            raise
+
+    @classmethod
+    def _reopen(cls, folder: Path, options: TrainingOptions) -> Self:
+        """Go on with a run by what is in it alone."""
+        config, described = read_config(folder), folder / RUN_DESCRIPTION
+        _check_same(folder, options, config.requested)
+        if not described.is_file():
+            raise ModelFileError(
+                f"the run in {folder} ended before its data was written: expected {RUN_DESCRIPTION} in it. Name the "
+                "input again"
+            )
+        vocabulary = Description.from_json(read_json(described), str(described)).vocabulary
+        run = Run.reopen(folder, config) or Run(folder, config)
+        sides = read_sides(folder / SPLITS, vocabulary, config.options.mode)
+        start, damaged = read_newest(run.checkpoints)
+        return cls((f"{config.data.source}, as the run in {folder} has it",), sides, vocabulary, run, start, damaged)
 
     @cached_property
     def baseline(self) -> Baseline:
-        """What counting reaches on the same lines; counted when it is asked for, in a second or some."""
+        """What counting reaches on the same sides; counted when it is asked for, in seconds."""
         try:
-            return count(self.split, self.vocabulary)
+            return self.sides.count_baseline()
         except BaseException:
             self.run.restore_replaced()
             raise
@@ -108,10 +133,27 @@ class TrainingJob:
         """
         from charrnn.train import train
 
-        run = replace(self.run, baseline=self.baseline)
-        result = train(self.split, self.vocabulary, run.config.options, run, reporter)
+        result = train(self.sides, self.vocabulary, self.run, reporter, baseline=self.baseline, start=self.start)
         reporter.report(_write_report(self.run.path))
         return result
+
+
+def _written(read: Input, run: Run) -> Sides:
+    """Write the sides into the run, and the description without figures behind them: what is there then is whole."""
+    sides = read.sides_in(run.make_splits_folder())
+    if not (run.path / RUN_DESCRIPTION).is_file():
+        run.write_description(read.vocabulary, {})
+    return sides
+
+
+def _check_same(folder: Path, options: TrainingOptions, requested: TrainingOptions) -> None:
+    default, asked, before = (value.to_json() for value in (TrainingOptions(), options, requested))
+    for name, value in asked.items():
+        if value != default[name] and value != before[name]:
+            raise InputError(
+                f"cannot go on with the run in {folder} with {name} {value}: it was started with {before[name]}. Leave "
+                "the option out, or start another run"
+            )
 
 
 def _write_report(path: Path) -> str:
@@ -125,7 +167,9 @@ def _write_report(path: Path) -> str:
         return f"not made: {error or type(error).__name__} (the run is complete; `charrnn report {path}` tries again)"
 
 
-def _run_name(source: str) -> str:
+def _run_name(source: str | None) -> str:
+    if source is None:
+        return EMBEDDED
     if source == STANDARD_INPUT:
         return "standard_input"
     name = Path(source).name.removesuffix(".gz")

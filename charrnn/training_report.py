@@ -4,12 +4,11 @@ Progress goes to one stream and the figures to another, as everywhere (stderr, s
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import TextIO
 
 from charrnn.options import CHOSEN_BY_RECIPE
 from charrnn.progress import Progress, SampledLine
-from charrnn.run import TrainingResult, baseline_record, figures
+from charrnn.record import TrainingResult, baseline_record, figures
 from charrnn.training_job import TrainingJob
 from charrnn_runtime.reports import baseline_rows, loss_in_words
 
@@ -17,6 +16,8 @@ _ENDINGS = {
     "iterations": "all steps done",
     "patience": "stopped early: the validation loss had not improved for {patience} looks",
 }
+
+_NOVELTY = {True: "seen  ", False: "new   ", None: ""}
 
 
 class TerminalReport:
@@ -33,13 +34,16 @@ class TerminalReport:
         options = job.run.config.options
         requested = job.run.config.requested
         chosen = [f"{name} {getattr(options, name):g}" for name in CHOSEN_BY_RECIPE if getattr(requested, name) is None]
-        sides = ", ".join(f"{len(getattr(job.split, side.name)):,} {side.name}" for side in fields(job.split))
-        self._line(f"data: {job.corpus.summary()}")
-        for side, corpus in job.held_out.sides.items():
-            self._line(f"{side}: {corpus.report.summary()}")
-        self._line(f"split: {sides} ({_duplicates(job)}; seed {options.seed})")
+        sides = ", ".join(f"{size:,} {side}" for side, size in job.sides.sizes.items())
+        for summary in job.summaries:
+            self._line(f"data: {summary}")
+        self._line(f"split: {sides} {_unit(job)} ({_how_split(job)})")
         self._line(f"chosen from the data: {', '.join(chosen) or 'nothing'}")
         self._line(f"run: {job.run.path}")
+        for sentence in job.damaged:
+            self._line(f"passed over: {sentence}")
+        if job.start is not None:
+            self._line(f"goes on after step {job.start.step:,}, {_clock(job.start.seconds)} of training")
         model, validation = job.baseline.model, job.baseline.validation.mean_nats
         bits = figures(validation)["bits_per_character"]
         self._line(f"to beat: {bits:.3f} bits per character on validation, by counting ({model.order}-gram)")
@@ -58,9 +62,10 @@ class TerminalReport:
 
     def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
         """Show what the model writes."""
-        self._line(f"samples after step {step:,} (seen: it stands in the training lines)")
+        known = any(line.seen is not None for line in lines)
+        self._line(f"samples after step {step:,}" + (" (seen: it stands in the training lines)" if known else ""))
         for line in lines:
-            self._line(f"  {'seen' if line.seen else 'new '}  {line.text}")
+            self._line(f"  {_NOVELTY[line.seen]}{line.text}")
 
     def report(self, outcome: str) -> None:
         """Remember it for the end."""
@@ -68,13 +73,13 @@ class TerminalReport:
 
     def end(self, job: TrainingJob, result: TrainingResult) -> None:
         """Show the figures and the next command."""
-        options, split = job.run.config.options, job.split
+        options, sizes = job.run.config.options, job.sides.sizes
         ending = _ENDINGS.get(result.stopped_by, result.stopped_by).format(patience=options.patience)
         test = loss_in_words(result.test_nats, result.test.standard_error)
         rows = [
-            ("test", f"{test} on {len(split.test):,} lines nothing was chosen by, {_duplicates(job)}"),
+            ("test", f"{test} on {sizes['test']:,} {_unit(job)} nothing was chosen by, {_how_split(job)}"),
             *baseline_rows(baseline_record(job.baseline, result.test)).items(),
-            ("validation", f"{loss_in_words(result.validation_nats)} on {len(split.validation):,} lines"),
+            ("validation", f"{loss_in_words(result.validation_nats)} on {sizes['validation']:,} {_unit(job)}"),
             ("model", f"{result.num_parameters:,} weights, best at step {result.best_step:,} of {result.steps:,}"),
             ("ended", f"{ending}, {_clock(result.seconds)}"),
             ("run", str(job.run.path)),
@@ -92,10 +97,18 @@ class TerminalReport:
         self._progress.flush()
 
 
-def _duplicates(job: TrainingJob) -> str:
-    kept, num_across = job.run.config.options.keep_duplicates, job.run.config.data.duplicates_across_sides
+def _unit(job: TrainingJob) -> str:
+    return "characters" if job.sides.mode == "text" else "lines"
+
+
+def _how_split(job: TrainingJob) -> str:
+    config = job.run.config
+    if job.sides.mode == "text":
+        return "parts of the text in its order" if not config.data.held_out else "texts of their own"
+    kept, num_across = config.options.keep_duplicates, config.data.duplicates_across_sides
     across = f"{num_across:,} held-out lines stand on another side too" if kept else f"{num_across:,} across sides"
-    return ("copies kept" if kept else "duplicates removed") + (f", {across}" if job.held_out.sides else "")
+    parts = ["copies kept" if kept else "duplicates removed", *([across] if config.data.held_out else [])]
+    return ", ".join([*parts, f"seed {config.options.seed}"])
 
 
 def _clock(seconds: float) -> str:

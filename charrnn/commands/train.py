@@ -22,8 +22,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="INPUT",
-            help="A file with one item a line (.txt), .csv/.tsv, .jsonl, any of them .gz, or - for standard input.  "
-            "[default: the embedded Dutch place names]",
+            help="A file with one item a line (.txt), .csv/.tsv, .jsonl, any of them .gz, or - for standard input; "
+            "with --mode text a text.  [default: the embedded Dutch place names]",
         ),
     ] = None,
     output: Annotated[
@@ -41,6 +41,9 @@ def train(
         str | None,
         typer.Option(metavar="FILE", help="Lines for the final figure, read as INPUT is.  [default: split off]"),
     ] = None,
+    mode: Annotated[
+        str, typer.Option(help="What INPUT is: lines (items of their own), or text (one running text of any size).")
+    ] = TrainingOptions.mode,
     normalize: Annotated[
         str, typer.Option(help="Unicode normal form of the text: nfc, or none to leave it.")
     ] = TrainingOptions.normalize,
@@ -54,11 +57,11 @@ def train(
         ),
     ] = False,
     validation_share: Annotated[
-        float, typer.Option(help="Share of the lines on which the best weights are chosen.")
-    ] = TrainingOptions.validation_share,
+        float | None, typer.Option(help="Share on which the best weights are chosen.  [default: 0.1; of a text 0.05]")
+    ] = None,
     test_share: Annotated[
-        float, typer.Option(help="Share of the lines for the final figure; nothing is chosen by it.")
-    ] = TrainingOptions.test_share,
+        float | None, typer.Option(help="Share for the final figure; nothing is chosen by it.  [default: the same]")
+    ] = None,
     iterations: Annotated[int | None, typer.Option(help="Training steps; 1,000 to 30,000 is usual.")] = None,
     state_size: Annotated[
         int | None, typer.Option(help="Units of each LSTM layer: what the model can hold; 64 to 512 is usual.")
@@ -66,7 +69,8 @@ def train(
     num_layers: Annotated[int, typer.Option(help="LSTM layers; 1 or 2.")] = TrainingOptions.num_layers,
     embedding_dim: Annotated[int | None, typer.Option(help="Numbers that stand for a character.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate; 0.001 to 0.01 is usual.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Lines a step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Lines a step, or streams of a text side by side.")] = None,
+    window: Annotated[int | None, typer.Option(help="Text: characters of each stream a step; 50 to 200.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps over which the learning rate rises.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Decay of the matrices (AdamW); 0 to 0.2.")] = None,
     clip_norm: Annotated[float | None, typer.Option(help="Longest gradient.")] = TrainingOptions.clip_norm,
@@ -94,10 +98,18 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the losses to RUN/tensorboard as well, while training.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run that is in the folder, exactly where it was; begin if there is none. Without "
+            "INPUT: with what the run itself has.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that is another one.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Train a model on a list of lines, and keep it in a run directory.
+    """Train a model on a list of lines or a text, and keep it in a run directory.
 
     Shows the loss in bits per character: how many bits the model needs, on average, to guess the next character of a
     line it has not seen. Ctrl-C ends training and keeps the best model so far.
@@ -112,7 +124,14 @@ def train(
         column=column and as_utf8(column),
         field=field and as_utf8(field),
         force=force,
+        resume=resume,
     )
+    if resume and job.run.has_ended:
+        print(
+            f"nothing to go on with: the run in {job.run.path} has ended; `charrnn info {job.run.path}`",
+            file=sys.stderr,
+        )
+        return
     load_tensorflow()
     report = TerminalReport(sys.stderr, sys.stdout)
     report.start(job)

@@ -11,11 +11,11 @@ from importlib.resources import files
 from typing import Any
 
 from charrnn.options import CHOSEN_BY_RECIPE
+from charrnn.record import figures
 from charrnn.report import elements
 from charrnn.report.novelty import Neighbour, Novelty, interval
 from charrnn.report.plots import Curves, Shares, as_svg
 from charrnn.report.reading import FinishedRun
-from charrnn.run import figures
 
 SAMPLES_SHOWN = 30
 NEIGHBOURS_SHOWN = 8

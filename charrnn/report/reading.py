@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.run import HISTORY, TRAINING, HistoryRow, RunConfig, read_config, read_lines
+from charrnn.record import HistoryRow
+from charrnn.run import HISTORY, SPLITS, TRAINING, RunConfig, read_config
+from charrnn.sides import LineSides
 from charrnn.split import Split
 from charrnn_runtime.errors import ModelFileError
 from charrnn_runtime.files import MAX_JSON_BYTES, read_bounded, read_json
@@ -57,7 +59,7 @@ def read_finished_run(path: Path) -> FinishedRun:
         raise ModelFileError(f"the run in {path} has not ended: expected {TRAINING} in it. Train to the end first")
     split = None
     if model.description.mode == "lines":
-        split = Split(read_lines(path, "train"), read_lines(path, "validation"), read_lines(path, "test"))
+        split = LineSides.read(path / SPLITS, model.description.vocabulary).split
     return FinishedRun(path, read_config(path), model, _read_training(path), read_history(path), split)
 
 
@@ -81,7 +83,6 @@ def _history_row(row: Mapping[str, str]) -> HistoryRow:
         train_nats=float(row["train_nats"]) if row["train_nats"] else None,
         validation_nats=float(row["validation_nats"]),
         learning_rate=float(row["learning_rate"]),
-        seconds=float(row["seconds"]),
     )
 
 

@@ -12,13 +12,16 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from charrnn_runtime.errors import ModelFileError, OperationError
 
 T = TypeVar("T")
+
+TEMPORARY_SUFFIX = ".tmp"
+"""What files end with that are being written; one that stays behind is of a process that was killed."""
 
 MAX_MODEL_BYTES = 1 << 30
 """Largest model file that is read: far above any character model, far below what would exhaust a small board."""
@@ -53,18 +56,37 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     path = Path()
     try:
         for path, data in files.items():
-            written.append((_write_temporary(path, data), path))
+            written.append((_write_temporary(path, [data]), path))
         for temporary, path in written:
             temporary.replace(path)
     except OSError as error:
-        raise OperationError(
-            f"could not write {path}: {error.strerror or error}; what was there is unchanged"
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         for temporary, _ in written:
             temporary.unlink(missing_ok=True)
     for folder in {path.parent for path in files}:
         _sync_folder(folder)
+
+
+def write_stream_atomically(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file of any size, piece by piece, so that a reader sees the old content or the new one, never a part.
+
+    Args:
+        path: The file to write; its folder must exist.
+        chunks: The content; an error it raises leaves what was there.
+
+    Raises:
+        OperationError: The file could not be written (full disk, no permission); what was there is still there.
+    """
+    try:
+        temporary = _write_temporary(path, chunks)
+        try:
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    _sync_folder(path.parent)
 
 
 def write_json_atomically(path: Path, value: Mapping[str, Any]) -> None:
@@ -169,14 +191,18 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
+def _not_written(path: Path, error: OSError) -> OperationError:
+    return OperationError(f"could not write {path}: {error.strerror or error}; what was there is unchanged")
+
+
+def _write_temporary(path: Path, chunks: Iterable[bytes]) -> Path:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())

@@ -23,9 +23,13 @@ SIGNATURE_NAME = "step"
 LINE_MAX_LENGTH = 50
 """Default of max_length, in characters, as in the program this one grew from."""
 
+TEXT_MAX_LENGTH = 500
+"""The same of a model of a running text, which ends nowhere by itself: some paragraphs."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Mode = Literal["lines", "text"]
+MAX_LENGTHS: Mapping["Mode", int] = {"lines": LINE_MAX_LENGTH, "text": TEXT_MAX_LENGTH}
 Format = Literal["onnx", "tflite"]
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from charrnn.options import TrainingOptions
 from charrnn.recipe import resolve
-from charrnn.run import Data, HistoryRow, Run, RunConfig, TrainingResult
+from charrnn.record import HistoryRow, TrainingResult
+from charrnn.run import Data, Run, RunConfig
+from charrnn.sides import LineSides
 from charrnn.split import Split
 from charrnn_runtime.step import Float32
 from charrnn_runtime.vocabulary import TextRule, Vocabulary
@@ -17,10 +19,10 @@ from charrnn_runtime.vocabulary import TextRule, Vocabulary
 LINES = tuple(first + middle + last for first in "ABCD" for middle in "eé" for last in ("rg", "n", "sen", "ling"))
 SPLIT = Split(LINES[:20], LINES[20:26], LINES[26:])
 HISTORY = [
-    HistoryRow(0, None, 3.1, 0.0001, 0.1),
-    HistoryRow(10, 2.9, 2.5, 0.003, 1.0),
-    HistoryRow(20, 2.2, 1.9, 0.002, 2.0),
-    HistoryRow(30, 2.0, 1.95, 0.0, 3.0),
+    HistoryRow(0, None, 3.1, 0.0001),
+    HistoryRow(10, 2.9, 2.5, 0.003),
+    HistoryRow(20, 2.2, 1.9, 0.002),
+    HistoryRow(30, 2.0, 1.95, 0.0),
 ]
 RESULT = TrainingResult("iterations", 30, 20, 1.9, 2.0, 1234, 3.0)
 
@@ -57,11 +59,13 @@ def make_run(tmp_path: Path) -> MakeRun:
         run = Run.create(tmp_path / name, RunConfig(options, requested, Data(source, "ab" * 32, 32, 32)))
         lines = (*split.train, *split.validation, *split.test)
         vocabulary = Vocabulary.build(lines, TextRule(None))
-        run.write_inputs(split, vocabulary)
+        sides = LineSides(split, vocabulary)
+        sides.write(run.make_splits_folder())
+        run.write_description(vocabulary, {})
         run.write_weights(tiny_arrays(vocabulary.size, 4))
         run.write_history(history)
         if result is not None:
-            run.finish(result, split, vocabulary)
+            run.finish(result, sides.sizes, vocabulary, None)
         return run.path
 
     return make

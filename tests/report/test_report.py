@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.record import HistoryRow
 from charrnn.report import elements
 from charrnn.report.plots import Curves, Shares, as_png, as_svg
 from charrnn.report.reading import read_history
 from charrnn.report.writing import write_report
-from charrnn.run import HistoryRow
 from charrnn.split import Split
 from charrnn_runtime.errors import ModelFileError, OperationError
 
@@ -199,7 +199,7 @@ def test_a_line_that_its_own_normal_form_would_change_is_no_obstacle(make_run) -
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_a_run_that_hardly_began_has_a_report(make_run, rows: int) -> None:
-    history = [HistoryRow(step, None if not step else 3.0, 3.0, 0.001, 1.0) for step in range(rows)]
+    history = [HistoryRow(step, None if not step else 3.0, 3.0, 0.001) for step in range(rows)]
     page = read(make_run(history=history))
     assert "How it learned" in page.text
 
@@ -229,12 +229,12 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(make_run) -> None:
 
 
 def test_history_is_read_back_as_it_was_written(make_run) -> None:
-    history = [HistoryRow(0, None, 3.25, 0.0001, 0.1), HistoryRow(10, 2.9, 2.5, 0.003, 1.0)]
+    history = [HistoryRow(0, None, 3.25, 0.0001), HistoryRow(10, 2.9, 2.5, 0.003)]
     assert list(read_history(make_run(history=history))) == history
 
 
 def test_the_curves_show_both_losses_the_baseline_and_the_step_that_was_kept() -> None:
-    history = [HistoryRow(step, 3 - step / 20, 2.5 - step / 25, 0.1, 1.0) for step in range(1, 20)]
+    history = [HistoryRow(step, 3 - step / 20, 2.5 - step / 25, 0.1) for step in range(1, 20)]
     svg = as_svg(Curves(history, 12, 1.9, "counted").draw, "curves", width=6, height=4)
     for label in ("training lines, with dropout", "validation lines", "counted", "kept: step 12", "bits per character"):
         assert label in svg

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.baseline import count
+from charrnn.baseline import count_lines
 from charrnn.kneser_ney import DISCOUNTS, MAX_ORDER, fit
 from charrnn.options import TrainingOptions
 from charrnn.recipe import resolve
-from charrnn.run import TRAINING, Data, Run, RunConfig, TrainingResult, baseline_record
+from charrnn.record import TrainingResult, baseline_record
+from charrnn.run import TRAINING, Data, Run, RunConfig
 from charrnn.scores import Scores
 from charrnn.split import Split
 from charrnn_runtime.manifest import Description
@@ -31,7 +32,7 @@ def tokens_of(lines: tuple[str, ...]) -> np.ndarray:
 
 
 def test_the_figures_are_those_of_the_chosen_n_gram_on_each_side() -> None:
-    baseline = count(SPLIT, VOCABULARY)
+    baseline = count_lines(SPLIT, VOCABULARY)
     model = fit(tokens_of(SPLIT.train), VOCABULARY.size, baseline.model.order, baseline.model.discount)
     for scores, lines in ((baseline.validation, SPLIT.validation), (baseline.test, SPLIT.test)):
         assert scores.mean_nats == pytest.approx(model.mean_nats(tokens_of(lines)))
@@ -41,19 +42,19 @@ def test_the_figures_are_those_of_the_chosen_n_gram_on_each_side() -> None:
 
 
 def test_order_and_discount_are_chosen_without_the_test_lines() -> None:
-    baseline, other = count(SPLIT, VOCABULARY), count(replace(SPLIT, test=("ssss", "ijij")), VOCABULARY)
+    baseline, other = count_lines(SPLIT, VOCABULARY), count_lines(replace(SPLIT, test=("ssss", "ijij")), VOCABULARY)
     assert (baseline.model.order, baseline.model.discount) == (other.model.order, other.model.discount)
     assert 1 <= baseline.model.order <= MAX_ORDER
     assert baseline.model.discount in DISCOUNTS
 
 
 def test_counting_twice_gives_the_same_figures() -> None:
-    one, other = count(SPLIT, VOCABULARY), count(SPLIT, VOCABULARY)
+    one, other = count_lines(SPLIT, VOCABULARY), count_lines(SPLIT, VOCABULARY)
     assert one.test.nats.tolist() == other.test.nats.tolist()
 
 
 def test_training_json_and_the_description_have_the_baseline(tmp_path: Path) -> None:
-    baseline = count(SPLIT, VOCABULARY)
+    baseline = count_lines(SPLIT, VOCABULARY)
     options = TrainingOptions(state_size=4)
     config = RunConfig(resolve(options, 16, 100), options, Data("words.txt", "aa", 24, 24))
     run = replace(Run.create(tmp_path / "run", config), baseline=baseline)
@@ -83,7 +84,7 @@ def test_training_json_and_the_description_have_the_baseline(tmp_path: Path) -> 
     ],
 )
 def test_the_summary_says_plainly_whether_the_network_beats_counting(factors: tuple[float, ...], sentence: str) -> None:
-    baseline = count(SPLIT, VOCABULARY)
+    baseline = count_lines(SPLIT, VOCABULARY)
     network = Scores(baseline.test.nats * np.array(factors), baseline.test.characters)
     rows = baseline_rows(baseline_record(baseline, network))
     assert pytest.approx(math.log(2) * float(rows["baseline"].split()[0]), abs=1e-3) == baseline.test.mean_nats

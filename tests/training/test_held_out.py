@@ -87,9 +87,9 @@ def test_a_run_trains_on_nothing_that_its_files_hold_out(folder: Folder) -> None
     test = folder.write("test.txt", ["plaats 100", "plaats 99", "plaats 100", "plaats 101"])
     validation = folder.write("validation.txt", ["plaats 99", "plaats 102", "plaats 98"])
     job = folder.prepare(validation=validation, test=test)
-    assert job.split.test == ("plaats 100", "plaats 99", "plaats 101")
-    assert job.split.validation == ("plaats 102", "plaats 98")
-    assert sorted(job.split.train) == PLACES[3:]
+    assert job.sides.split.test == ("plaats 100", "plaats 99", "plaats 101")
+    assert job.sides.split.validation == ("plaats 102", "plaats 98")
+    assert sorted(job.sides.split.train) == PLACES[3:]
     # Of the test both copies of 100, and 101; of the validation lines 99, which is tested, and 102, which is listed.
     assert job.run.config.data.duplicates_across_sides == 5
 
@@ -97,7 +97,7 @@ def test_a_run_trains_on_nothing_that_its_files_hold_out(folder: Folder) -> None
 def test_copies_on_two_sides_are_kept_and_counted_when_that_is_asked_for(folder: Folder) -> None:
     test = folder.write("test.txt", PLACES[:7])
     job = folder.prepare(test=test, validation=folder.write("validation.txt", ["plaats 1"]), keep_duplicates=True)
-    assert (len(job.split.train), job.split.test) == (60, tuple(PLACES[:7]))
+    assert (len(job.sides.split.train), job.sides.split.test) == (60, tuple(PLACES[:7]))
     stored = json.loads((job.run.path / CONFIG).read_text("utf-8"))["data"]
     assert stored["duplicates_across_sides"] == 7
     assert stored["held_out"]["test"]["source"] == "test.txt"
@@ -112,7 +112,7 @@ def test_held_out_files_are_read_as_the_list_is(folder: Folder) -> None:
         folder.prepare("list.csv", test=str(folder.path / "test.csv"), column="plaats", lowercase=True)
     (folder.path / "test.csv").write_text("plaats,jaar\nEE77,1999\n", encoding="utf-8")
     job = folder.prepare("list.csv", test=str(folder.path / "test.csv"), column="plaats", lowercase=True)
-    assert job.split.test == ("ee77",)
+    assert job.sides.split.test == ("ee77",)
     with pytest.raises(InputError, match=r"test\.txt: column 'plaats' was given"):
         folder.prepare("list.csv", test=folder.write("test.txt", ["ee1"]), column="plaats")
 

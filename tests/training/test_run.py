@@ -10,20 +10,19 @@ import pytest
 
 from charrnn.options import TrainingOptions
 from charrnn.recipe import resolve
+from charrnn.record import HistoryRow, TrainingResult, figures
 from charrnn.run import (
     CONFIG,
     HISTORY,
+    SPLITS,
     TRAINING,
     Data,
-    HistoryRow,
     Run,
     RunConfig,
-    TrainingResult,
-    figures,
     read_config,
-    read_lines,
 )
 from charrnn.scores import Scores
+from charrnn.sides import LineSides, read_sides
 from charrnn.split import Split
 from charrnn_runtime.errors import InputError, ModelFileError
 from charrnn_runtime.loading import RUN_WEIGHTS, read_run
@@ -31,6 +30,7 @@ from charrnn_runtime.vocabulary import Vocabulary
 
 SPLIT = Split(("Ede", "’s-Gravenhage", "IJ\u2028muiden"), ("Épe",), ("Ee",))
 VOCABULARY = Vocabulary.build((*SPLIT.train, *SPLIT.validation, *SPLIT.test))
+SIDES = LineSides(SPLIT, VOCABULARY)
 TEST = Scores(np.array([3 * math.log(8)]), np.array([3]))
 RESULT = TrainingResult("iterations", 10, 8, math.log(4), TEST, 1234, 1.5)
 ARRAYS = {"embedding": np.eye(3, dtype=np.float32), "lstm_0/bias": np.arange(8, dtype=np.float32)}
@@ -43,9 +43,10 @@ def config(sha256: str = "aa", **chosen: object) -> RunConfig:
 
 def finished_run(path: Path, run_config: RunConfig, *, force: bool = False) -> Run:
     run = Run.create(path, run_config, force=force)
-    run.write_inputs(SPLIT, VOCABULARY)
+    SIDES.write(run.make_splits_folder())
+    run.write_description(VOCABULARY, {})
     run.write_weights(ARRAYS)
-    run.finish(RESULT, SPLIT, VOCABULARY)
+    run.finish(RESULT, SIDES.sizes, VOCABULARY, None)
     return run
 
 
@@ -62,7 +63,7 @@ def test_a_run_holds_what_sampling_and_exporting_need(tmp_path: Path) -> None:
     assert description.training == json.loads((path / TRAINING).read_text("utf-8"))
     assert {name: array.tolist() for name, array in arrays.items()} == {n: a.tolist() for n, a in ARRAYS.items()}
     assert read_config(path) == config()
-    assert [read_lines(path, side) for side in ("train", "validation", "test")] == [*vars(SPLIT).values()]
+    assert read_sides(path / SPLITS, VOCABULARY, "lines") == SIDES
 
 
 def test_the_figures_say_on_what_and_in_which_units(tmp_path: Path) -> None:
@@ -91,12 +92,10 @@ def test_equal_weights_give_equal_bytes_without_pickle(tmp_path: Path) -> None:
 
 def test_history_has_a_row_an_evaluation(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", config())
-    run.write_history([HistoryRow(0, None, 3.5, 0.001, 0.1), HistoryRow(10, 2.5, 2.25, 0.0005, 1.1)])
+    run.write_history([HistoryRow(0, None, 3.5, 0.001), HistoryRow(10, 2.5, 2.25, 0.0005)])
     with (run.path / HISTORY).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows[0] == {
-        "step": "0", "train_nats": "", "validation_nats": "3.5", "learning_rate": "0.001", "seconds": "0.1"
-    }  # fmt: skip
+    assert rows[0] == {"step": "0", "train_nats": "", "validation_nats": "3.5", "learning_rate": "0.001"}
     assert rows[1]["train_nats"] == "2.5"
 
 

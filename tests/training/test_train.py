@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 
 from charrnn.batches import PADDING, Batch
+from charrnn.evaluation import score_lines, step_of
+from charrnn.learner import Learner
 from charrnn.model import ModelSizes, arrays_of
 from charrnn.options import ResolvedOptions, TrainingOptions
+from charrnn.progress import Progress, SampledLine, Silent
 from charrnn.recipe import resolve
-from charrnn.run import HISTORY, TRAINING, Data, Run, RunConfig, TrainingResult
+from charrnn.record import TrainingResult
+from charrnn.run import HISTORY, TRAINING, Data, Run, RunConfig
+from charrnn.sides import LineSides
 from charrnn.split import Split
-from charrnn.train import Learner, Progress, SampledLine, Silent, mean_nats, train
+from charrnn.train import train
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.loading import RUN_WEIGHTS, open_model, read_arrays
 from charrnn_runtime.sampling import Request, sample_tokens
@@ -63,7 +68,7 @@ def train_tiny(
 ) -> tuple[Run, TrainingResult]:
     options = tiny_options(**chosen)
     run = new_run(path, options)
-    return run, train(split, VOCABULARY, options, run, reporter or Silent())
+    return run, train(LineSides(split, VOCABULARY), VOCABULARY, run, reporter or Silent())
 
 
 def history_of(run: Run) -> list[dict[str, str]]:
@@ -97,7 +102,7 @@ def test_the_figures_are_those_of_the_weights_in_the_run(trained: tuple[Run, Tra
     run, result, _ = trained
     arrays = read_arrays(run.path / RUN_WEIGHTS)
     for lines, nats in ((COPIED.validation, result.validation_nats), (COPIED.test, result.test_nats)):
-        assert mean_nats(arrays, [VOCABULARY.encode(line) for line in lines]) == nats
+        assert score_lines(step_of(arrays), [VOCABULARY.encode(line) for line in lines]).mean_nats == nats
     assert result.num_parameters == sum(array.size for array in arrays.values())
 
 

@@ -1,0 +1,238 @@
+"""The network over whole batches, fast: what training computes, from the variables of the Keras model.
+
+Meant to be compiled by XLA. It is the same function as the Keras layers (tests hold it against them), with dropout and
+with a state that comes in and goes out, for texts that are read window by window. The LSTM carries its own gradient:
+the automatic one adds up one product for the kernel at every time step, this one does a single product for all. How a
+network is trained is not known here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from charrnn.model import ModelSizes, Tensor
+
+Masks = Mapping[str, NDArray[np.uint8]]
+"""By name, 1 where a number stays and 0 where it is left out; what is not there leaves out nothing."""
+
+_RESOLUTION = 1 << 16
+"""Shares are rounded to one part in so many: two random bytes a number."""
+
+_MASK_STREAM = 1
+"""Keeps the random numbers of the masks apart from those of the order of the lines, which has the same keys."""
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Which shares are left out while training; 0 leaves out nothing."""
+
+    embedding: float = 0.0
+    """Of the embedding's numbers, the same ones for a whole line (Gal and Ghahramani 2016)."""
+
+    output: float = 0.0
+    """Of each layer's outputs, the same ones for a whole line."""
+
+    recurrent: float = 0.0
+    """Of each recurrent kernel's weights, the same ones for a whole batch (DropConnect; Merity et al. 2017)."""
+
+    def shapes(self, sizes: ModelSizes, batch_size: int) -> dict[str, tuple[int, int]]:
+        """Return the shape of every mask that a step needs, by name."""
+        shapes: dict[str, tuple[int, int]] = {}
+        if self.embedding:
+            shapes["embedding"] = (batch_size, sizes.embedding_dim)
+        for layer, units in enumerate(sizes.units):
+            if self.recurrent:
+                shapes[f"recurrent_{layer}"] = (units, 4 * units)
+            if self.output:
+                shapes[f"output_{layer}"] = (batch_size, units)
+        return shapes
+
+    def masks(self, sizes: ModelSizes, batch_size: int, seed: int, step: int) -> Masks:
+        """Draw the masks of one step; they follow from the seed and the number of the step alone.
+
+        Drawn by numpy, which takes a tenth of the time of XLA's own generator (measured).
+
+        Args:
+            sizes: The network's shapes.
+            batch_size: Lines, or streams of a text, side by side.
+            seed: 0 to 2**64 - 1.
+            step: The number of the step, from 0.
+        """
+        counter = np.array([0, 0, 0, _MASK_STREAM], np.uint64)
+        random = np.random.Generator(np.random.Philox(key=np.array([seed, step], np.uint64), counter=counter))
+        return {
+            name: _draw(random, shape, getattr(self, name.partition("_")[0]))
+            for name, shape in self.shapes(sizes, batch_size).items()
+        }
+
+
+def _draw(random: np.random.Generator, shape: tuple[int, int], share: float) -> NDArray[np.uint8]:
+    drawn = np.frombuffer(random.bytes(2 * shape[0] * shape[1]), np.uint16).reshape(shape)
+    return (drawn >= round(share * _RESOLUTION)).astype(np.uint8)
+
+
+def sequence_logits(
+    variables: Mapping[str, Tensor],
+    inputs: Tensor,
+    state: tuple[Tensor, ...],
+    dropout: Dropout = Dropout(),
+    masks: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Compute the logits of lines, or of the next window of some texts.
+
+    No gradient flows into the state: a window learns from itself (truncated backpropagation through time).
+
+    Args:
+        variables: The weights by name; see `charrnn.model.variables_of`.
+        inputs: int32 [time, batch], tokens.
+        state: h and c of each layer before the first token, float32 [batch, units] each.
+        dropout: What is left out.
+        masks: Where; drawn by `Dropout.masks` as uint8.
+
+    Returns:
+        The logits, float32 [time, batch, vocab_size], and the state after the last token.
+    """
+    weights = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
+    left = _Left(masks or {}, dropout)
+    hidden = left.of("embedding", tf.gather(weights["embedding"], inputs))
+    after: list[Tensor] = []
+    for layer in range(len(state) // 2):
+        kernel, bias, recurrent = (weights[f"lstm_{layer}/{name}"] for name in ("kernel", "bias", "recurrent_kernel"))
+        if layer == 0 and not dropout.embedding:
+            # The folded table of `StepWeights`: a product over the vocabulary instead of over every character.
+            projected = tf.gather(tf.matmul(weights["embedding"], kernel) + bias, inputs)
+        else:
+            projected = product(hidden, kernel) + bias
+        recurrent = left.of(f"recurrent_{layer}", recurrent)
+        outputs, cells = run_lstm(projected, recurrent, state[2 * layer], state[2 * layer + 1])
+        after += [tf.stop_gradient(outputs[-1]), tf.stop_gradient(cells)]
+        hidden = left.of(f"output_{layer}", outputs)
+    return product(hidden, weights["projection/kernel"]) + weights["projection/bias"], tuple(after)
+
+
+@dataclass(frozen=True)
+class _Left:
+    """Leaves numbers out, and scales up the others so that the mean stays."""
+
+    masks: Mapping[str, Tensor]
+    dropout: Dropout
+
+    def of(self, name: str, values: Tensor) -> Tensor:
+        share = getattr(self.dropout, name.partition("_")[0])
+        if not share:
+            return values
+        # What `_draw` leaves out is a whole number of parts.
+        share = round(share * _RESOLUTION) / _RESOLUTION
+        return values * (tf.cast(self.masks[name], tf.float32) / (1.0 - share))
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def product(inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
+    """Multiply every time and row by a kernel, as one product: XLA's batched one, and its gradient, are slower.
+
+    Args:
+        inputs: float32 [time, batch, size].
+        kernel: float32 [size, outputs].
+
+    Returns:
+        float32 [time, batch, outputs]; and the function that makes the inputs' gradients of its own.
+    """
+    flat = tf.reshape(inputs, (-1, inputs.shape[-1]))
+    shape = tf.shape(inputs)
+
+    def gradient(of_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        flat_gradient = tf.reshape(of_outputs, (-1, kernel.shape[-1]))
+        of_inputs = tf.reshape(tf.matmul(flat_gradient, kernel, transpose_b=True), shape)
+        return of_inputs, tf.matmul(_columns(inputs), flat_gradient)
+
+    return tf.reshape(tf.matmul(flat, kernel), (shape[0], shape[1], kernel.shape[-1])), gradient
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def run_lstm(projected: Tensor, recurrent_kernel: Tensor, h: Tensor, c: Tensor) -> tuple[tuple[Tensor, Tensor], Any]:
+    """Run one LSTM layer over time.
+
+    Args:
+        projected: float32 [time, batch, 4 * units]: inputs @ kernel + bias; gates in Keras's order.
+        recurrent_kernel: float32 [units, 4 * units].
+        h: float32 [batch, units], before; no gradient flows into it.
+        c: The same, of the cells.
+
+    Returns:
+        h at every time, float32 [time, batch, units], and the last c, float32 [batch, units], whose gradient is not
+        used; and the function that makes the inputs' gradients of its own.
+    """
+    outputs, cells, gates = _run_forward(projected, recurrent_kernel, h, c)
+
+    def gradient(of_outputs: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        before = tf.concat([c[None], cells[:-1]], axis=0)
+        of_projected = _run_backward(of_outputs, before, cells, gates, recurrent_kernel)
+        columns = _columns(tf.concat([h[None], outputs[:-1]], axis=0))
+        of_kernel = tf.matmul(columns, tf.reshape(of_projected, (-1, of_projected.shape[-1])))
+        return of_projected, of_kernel, None, None
+
+    return (outputs, cells[-1]), gradient
+
+
+def _run_forward(projected: Tensor, recurrent_kernel: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return h, c and the activated gates (i, f, g, o) at every time."""
+    units = recurrent_kernel.shape[0]
+    time = tf.shape(projected)[0]
+    # sigmoid(x) = tanh(x / 2) / 2 + 1/2: all four gates are one operation, and XLA has a fast tanh.
+    scale, shift = _per_gate((0.5, 0.5, 1.0, 0.5), units), _per_gate((0.5, 0.5, 0.0, 0.5), units)
+
+    def advance(t: Tensor, h: Tensor, c: Tensor, hs: Any, cs: Any, gs: Any) -> tuple[Any, ...]:
+        gates = tf.tanh((projected[t] + tf.matmul(h, recurrent_kernel)) * scale) * scale + shift
+        i, f, g, o = _split(gates, units)
+        c = f * c + i * g
+        h = o * tf.tanh(c)
+        return t + 1, h, c, hs.write(t, h), cs.write(t, c), gs.write(t, gates)
+
+    arrays = (_array(time, units), _array(time, units), _array(time, 4 * units))
+    *_, hs, cs, gs = tf.while_loop(lambda t, *_: t < time, advance, (0, h, c, *arrays))
+    return hs.stack(), cs.stack(), gs.stack()
+
+
+def _run_backward(of_outputs: Tensor, before: Tensor, cells: Tensor, gates: Tensor, recurrent_kernel: Tensor) -> Tensor:
+    """Return the gradient of `projected` from that of the outputs, back in time; `before` is c one step earlier."""
+    units = recurrent_kernel.shape[0]
+    time = tf.shape(cells)[0]
+    transposed = tf.transpose(recurrent_kernel)
+
+    def retreat(t: Tensor, dh: Tensor, dc: Tensor, dzs: Any) -> tuple[Any, ...]:
+        i, f, g, o = _split(gates[t], units)
+        squashed = tf.tanh(cells[t])
+        dh += of_outputs[t]
+        dc += dh * o * (1 - squashed * squashed)
+        di, df, dg, do = dc * g, dc * before[t], dc * i, dh * squashed
+        dz = tf.concat([di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o)], axis=1)
+        return t - 1, tf.matmul(dz, transposed), dc * f, dzs.write(t, dz)
+
+    zero = tf.zeros_like(cells[0])
+    state = (time - 1, zero, zero, _array(time, 4 * units))
+    *_, dzs = tf.while_loop(lambda t, *_: t >= 0, retreat, state)
+    return dzs.stack()
+
+
+def _columns(sequence: Tensor) -> Tensor:
+    """Return [time, batch, size] as [size, time * batch], really laid out so: XLA's transposed products are slow."""
+    columns = tf.transpose(sequence, (2, 0, 1))
+    # XLA would take a plain transposition back into the product.
+    whole = tf.concat([columns[:, :1], columns[:, 1:]], axis=1)
+    return tf.reshape(whole, (sequence.shape[-1], -1))
+
+
+def _per_gate(values: tuple[float, float, float, float], units: int) -> Tensor:
+    return tf.constant(np.repeat(np.array(values, np.float32), units))
+
+
+def _split(gates: Tensor, units: int) -> tuple[Tensor, ...]:
+    return tuple(gates[:, gate * units : (gate + 1) * units] for gate in range(4))
+
+
+def _array(time: Tensor, size: int) -> Any:
+    return tf.TensorArray(tf.float32, time, element_shape=(None, size))

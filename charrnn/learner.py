@@ -1,0 +1,210 @@
+"""The network, its optimizer and its averaged weights: everything that a training step changes, and nothing else.
+
+A step is a pure function of what is here, a batch and the step's number, so a `Snapshot` of it is all that a run needs
+to go on from where it was, to the bit. Where batches come from, and when to stop, is not known here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from charrnn.batches import Batch
+from charrnn.checkpoint import Snapshot
+from charrnn.fast_lstm import Dropout, sequence_logits
+from charrnn.model import ModelSizes, Tensor, arrays_of, build_model, check_arrays, variables_of
+from charrnn.options import ResolvedOptions
+from charrnn_runtime.errors import ModelFileError
+from charrnn_runtime.step import Float32, zero_state
+
+Gradients = Callable[..., tuple[Tensor, list[Tensor], tuple[Tensor, ...]]]
+
+
+class Summation(Protocol):
+    """How the work on a batch is spread, and brought together again."""
+
+    def rows(self, batch_size: int) -> slice:
+        """Return which rows of every batch are worked on here."""
+        ...
+
+    def sum_up(self, compute: Gradients, arguments: Sequence[Any]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+        """Compute here, and return the loss and the gradients of all rows of the batch, and the state of those here."""
+        ...
+
+
+class Alone:
+    """One process on one device does it all."""
+
+    def rows(self, batch_size: int) -> slice:
+        """All of them."""
+        return slice(0, batch_size)
+
+    def sum_up(self, compute: Gradients, arguments: Sequence[Any]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+        """Compute."""
+        return compute(*arguments)
+
+
+class Learner:
+    """What learns; one call a step."""
+
+    def __init__(
+        self,
+        sizes: ModelSizes,
+        options: ResolvedOptions,
+        characters_per_batch: float,
+        summation: Summation = Alone(),
+    ) -> None:
+        """Build everything at its start.
+
+        Args:
+            sizes: The network's shapes.
+            options: What to train with.
+            characters_per_batch: What a batch's summed loss is divided by: the same for short and long lines, so that
+                every character weighs the same.
+            summation: How the work is spread.
+        """
+        self.model = build_model(sizes, seed=options.seed)
+        self._sizes, self._options, self._summation = sizes, options, summation
+        self._variables = variables_of(self.model)
+        self._schedule = _schedule(options)
+        self._optimizer = _optimizer(options, self._schedule, list(self._variables.values()))
+        self._averages = {name: tf.Variable(variable) for name, variable in self._variables.items()}
+        self._dropout = Dropout(options.dropout_embedding, options.dropout_output, options.dropout_recurrent)
+        self._characters_per_batch = characters_per_batch
+        self._rows = summation.rows(options.batch_size)
+        self._num_rows = len(range(options.batch_size)[self._rows])
+        self._start = tuple(tf.constant(array) for array in zero_state(sizes.units, self._num_rows))
+        self._state = self._start
+        # XLA compiles the gradients once for each width; the update knows no width and is compiled once.
+        self._gradients = tf.function(
+            self._compute_gradients, input_signature=self._signature(), jit_compile=True, autograph=False
+        )
+        self._update = tf.function(self._apply_gradients, jit_compile=True, autograph=False)
+
+    def learn(self, batch: Batch, step: int) -> float:
+        """Do one step.
+
+        Args:
+            batch: What to learn from; the state goes on from the last one if it says so.
+            step: Its number, from 0; with the seed it decides the dropout.
+
+        Returns:
+            The batch's summed loss in nats, before the step.
+        """
+        masks = self._dropout.masks(self._sizes, self._options.batch_size, self._options.seed, step)
+        rows = {name: mask[self._rows] if _is_by_row(name) else mask for name, mask in masks.items()}
+        state = self._state if batch.goes_on else self._start
+        arguments = (batch.inputs[:, self._rows], batch.targets[:, self._rows], state, rows)
+        nats, gradients, self._state = self._summation.sum_up(self._gradients, arguments)
+        self._update(gradients, tf.constant(step, tf.float32))
+        return float(nats)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of step number `step`."""
+        return float(self._schedule(step))
+
+    def averaged_arrays(self) -> dict[str, Float32]:
+        """Return copies of the averaged weights by name."""
+        return {name: np.array(average.numpy(), np.float32) for name, average in self._averages.items()}
+
+    def snapshot(self) -> Snapshot:
+        """Return copies of all that a step changes."""
+        return Snapshot(
+            weights=arrays_of(self.model),
+            averages=self.averaged_arrays(),
+            optimizer=_numbered(variable.numpy() for variable in self._optimizer.variables),
+            state=_numbered(array.numpy() for array in self._state),
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back, or on, to where a snapshot was taken.
+
+        Raises:
+            ModelFileError: It is one of another network; nothing has changed.
+        """
+        check_arrays(self._sizes, snapshot.weights)
+        check_arrays(self._sizes, snapshot.averages)
+        optimizer, state = (_in_order(part) for part in (snapshot.optimizer, snapshot.state))
+        _check_shapes("optimizer", optimizer, self._optimizer.variables)
+        _check_shapes("state", state, self._start)
+        for variables, arrays in ((self._variables, snapshot.weights), (self._averages, snapshot.averages)):
+            for name, variable in variables.items():
+                variable.assign(arrays[name])
+        for variable, array in zip(self._optimizer.variables, optimizer, strict=True):
+            variable.assign(array)
+        self._state = tuple(tf.constant(array) for array in state)
+
+    def _signature(self) -> list[Any]:
+        tokens = tf.TensorSpec([None, self._num_rows], tf.int32)
+        states = tuple(tf.TensorSpec(array.shape, tf.float32) for array in self._start)
+        shapes = self._dropout.shapes(self._sizes, self._num_rows)
+        return [tokens, tokens, states, {name: tf.TensorSpec(shape, tf.uint8) for name, shape in shapes.items()}]
+
+    def _compute_gradients(
+        self, inputs: Tensor, targets: Tensor, state: tuple[Tensor, ...], masks: Mapping[str, Tensor]
+    ) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+        with tf.GradientTape() as tape:
+            values = {name: variable.value for name, variable in self._variables.items()}
+            logits, after = sequence_logits(values, inputs, state, self._dropout, masks)
+            nats = summed_loss(logits, targets)
+            loss = nats / self._characters_per_batch
+        gradients = tape.gradient(loss, list(values.values()))
+        return nats, [tf.convert_to_tensor(gradient) for gradient in gradients], after
+
+    def _apply_gradients(self, gradients: list[Tensor], done: Tensor) -> None:
+        variables = self._variables.values()
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        # The first steps' average forgets its start faster: (1 + n) / (10 + n), as TensorFlow's own averages do.
+        decay = tf.minimum(self._options.average_decay, (1.0 + done) / (10.0 + done))
+        for average, variable in zip(self._averages.values(), variables, strict=True):
+            average.assign(decay * average + (1.0 - decay) * variable.value)
+
+
+def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the summed cross-entropy in nats of the characters that are not padding.
+
+    Args:
+        logits: float32 [time, batch, vocab_size].
+        targets: int32 [time, batch], `PADDING` where there is none.
+    """
+    # A row of zeros where there is no target. TensorFlow's own cross-entropy prints a warning with every compilation.
+    wanted = tf.one_hot(targets, logits.shape[-1])
+    return -tf.reduce_sum(wanted * tf.nn.log_softmax(logits))
+
+
+def _is_by_row(mask: str) -> bool:
+    """Tell whether a mask has a row for every line; a recurrent kernel's is one for the whole batch."""
+    return not mask.startswith("recurrent")
+
+
+def _numbered(arrays: Any) -> dict[str, Any]:
+    return {f"{number:02}": np.array(array) for number, array in enumerate(arrays)}
+
+
+def _in_order(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    return [arrays[name] for name in sorted(arrays)]
+
+
+def _check_shapes(what: str, arrays: Sequence[NDArray[Any]], expected: Sequence[Any]) -> None:
+    wanted, found = [list(one.shape) for one in expected], [list(array.shape) for array in arrays]
+    if wanted != found:
+        raise ModelFileError(f"{what}: expected numbers of the shapes {wanted}, received {found}; the run is damaged")
+
+
+def _schedule(options: ResolvedOptions) -> Any:
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=options.lr / max(options.warmup, 1),
+        decay_steps=max(options.iterations - options.warmup, 1),
+        warmup_target=options.lr,
+        warmup_steps=options.warmup,
+    )
+
+
+def _optimizer(options: ResolvedOptions, schedule: Any, variables: list[Any]) -> Any:
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay, global_clipnorm=options.clip_norm)
+    optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
+    optimizer.build(variables)
+    return optimizer

@@ -24,8 +24,9 @@ PIECE_LENGTH = 1000
 
 
 def step_of(arrays: dict[str, Float32]) -> NumpyStep:
-    """Return the step of weights by name (see `charrnn.model.arrays_of`)."""
-    return NumpyStep(StepWeights.fold(arrays))
+    """Return the step of weights by name (see `charrnn.model.arrays_of`), which need not be finite."""
+    with np.errstate(all="ignore"):
+        return NumpyStep(StepWeights.fold(arrays))
 
 
 def score_lines(step: Step, lines: Sequence[Tokens]) -> Scores:

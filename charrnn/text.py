@@ -1,7 +1,7 @@
 """Reading one running text, of any size, in two passes of bounded memory: what is in it, then its tokens.
 
 A text is UTF-8 and is decoded, prepared by the text rule and encoded piece by piece, so that a gigabyte needs no more
-memory than a megabyte. Pieces end where no rule looks across: a normal form composes no space with what stands before.
+memory than a megabyte. Pieces end before a space, where no rule looks across.
 Token files and training are not known here.
 """
 
@@ -29,8 +29,15 @@ from charrnn_runtime.vocabulary import TextRule, Vocabulary
 _BLOCK_BYTES = 1 << 20
 _COPY_BYTES = 1 << 24
 
-_SAFE_ENDS = re.compile(r"\s|[!-~¡-ʯ㐀-鿿]")
-"""Characters that begin a piece of their own: none combines with the one before it."""
+_SPACES = re.compile(r"\s")
+_STARTERS = re.compile(r"[!-~¡-ʯ㐀-鿿]")
+"""Characters that no normal form joins to the one before them."""
+
+_TAIL = 1 << 14
+"""Characters at the end of what was read in which a piece may end."""
+
+_LONGEST_WORD = 1 << 18
+"""A word of more characters is cut inside, where a Greek capital sigma might be lowered as if the word ended there."""
 
 
 @dataclass(frozen=True)
@@ -192,15 +199,12 @@ def _prepared(text: str, rule: TextRule) -> str:
 
 def _last_safe_end(text: str) -> int:
     """Return where the last piece begins that may still change with what follows; 0 if that is everything."""
-    window = 1 << 12
-    while True:
-        start = max(len(text) - window, 0)
-        found = [match.start() + start for match in _SAFE_ENDS.finditer(text[start:])]
-        # A CR waits for its LF, and a final sigma for the space that makes it one.
-        safe = [end for end in found if text[end - 1 : end] != "\r" and text[end].isspace()] or found
-        if safe or start == 0:
-            return safe[-1] if safe else 0
-        window *= 8
+    ends = [match.start() for match in _SPACES.finditer(text, max(len(text) - _TAIL, 0))]
+    # A CR waits for its LF.
+    ends = [end for end in ends if text[end - 1 : end] != "\r"]
+    if not ends and len(text) > _LONGEST_WORD:
+        ends = [match.start() for match in _STARTERS.finditer(text, len(text) - _TAIL)]
+    return ends[-1] if ends else 0
 
 
 def _spooled_standard_input() -> IO[bytes]:

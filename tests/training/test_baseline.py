@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charrnn import sides
 from charrnn.baseline import count_lines
 from charrnn.kneser_ney import DISCOUNTS, MAX_ORDER, fit
 from charrnn.options import TrainingOptions
@@ -18,6 +19,7 @@ from charrnn.record import TrainingResult, baseline_record
 from charrnn.run import TRAINING, Data, Run, RunConfig
 from charrnn.scores import Scores
 from charrnn.split import Split
+from charrnn.training_job import TrainingJob
 from charrnn_runtime.manifest import Description
 from charrnn_runtime.reports import baseline_rows, training_rows
 from charrnn_runtime.vocabulary import Vocabulary
@@ -72,6 +74,30 @@ def test_training_json_and_the_description_have_the_baseline(tmp_path: Path) -> 
     assert stored["difference"]["percent"] == -50
     description = json.loads((run.path / "description.json").read_text("utf-8"))
     assert Description.from_json(description, "description.json").training["baseline"] == stored
+
+
+def test_an_interrupt_while_counting_puts_the_run_back_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "words.txt").write_text("\n".join(WORDS), encoding="utf-8")
+
+    def prepare(seed: int) -> TrainingJob:
+        return TrainingJob.prepare(
+            str(tmp_path / "words.txt"), tmp_path / "run", TrainingOptions(seed=seed, state_size=4), force=True
+        )
+
+    prepare(1).run.write_weights({})
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    job = prepare(2)
+    monkeypatch.setattr(sides, "count_lines", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _ = job.baseline
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "words.txt"]
 
 
 @pytest.mark.parametrize(

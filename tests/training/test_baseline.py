@@ -33,6 +33,10 @@ def tokens_of(lines: tuple[str, ...]) -> np.ndarray:
     return VOCABULARY.encode("\n" + "".join(f"{line}\n" for line in lines))
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_the_figures_are_those_of_the_chosen_n_gram_on_each_side() -> None:
     baseline = count_lines(SPLIT, VOCABULARY)
     model = fit(tokens_of(SPLIT.train), VOCABULARY.size, baseline.model.order, baseline.model.discount)
@@ -87,7 +91,7 @@ def test_an_interrupt_while_counting_puts_the_run_back_that_was_there(
         )
 
     prepare(1).run.write_weights({})
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    before = content(tmp_path / "run")
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -96,7 +100,7 @@ def test_an_interrupt_while_counting_puts_the_run_back_that_was_there(
     monkeypatch.setattr(sides, "count_lines", interrupt)
     with pytest.raises(KeyboardInterrupt):
         _ = job.baseline
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    assert content(tmp_path / "run") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "words.txt"]
 
 

@@ -63,10 +63,10 @@ def test_training_json_and_the_description_have_the_baseline(tmp_path: Path) -> 
     baseline = count_lines(SPLIT, VOCABULARY)
     options = TrainingOptions(state_size=4)
     config = RunConfig(resolve(options, 16, 100), options, Data("words.txt", "aa", 24, 24))
-    run = replace(Run.create(tmp_path / "run", config), baseline=baseline)
+    run = Run.create(tmp_path / "run", config)
     network = Scores(baseline.test.nats * 0.5, baseline.test.characters)
-    run.write_inputs(SPLIT, VOCABULARY)
-    run.finish(TrainingResult("iterations", 10, 10, 1.0, network, 99, 1.0), SPLIT, VOCABULARY)
+    sizes = {side: len(lines) for side, lines in vars(SPLIT).items()}
+    run.finish(TrainingResult("iterations", 10, 10, 1.0, network, 99, 1.0), sizes, VOCABULARY, baseline)
     record = json.loads((run.path / TRAINING).read_text("utf-8"))
     assert list(record).index("baseline") == list(record).index("test") + 1
     stored = record["baseline"]

@@ -54,7 +54,7 @@ class Given:
         if not validation:
             raise InputError(
                 f"no validation line is left: all {len(self.validation):,} stand among the test lines as well. "
-                "Give other lines, or keep duplicates"
+                "Give other lines, or pass --keep-duplicates"
             )
         return Given(validation, test)
 
@@ -156,7 +156,7 @@ def _left(lines: Sequence[str], given: Given, source: str) -> list[str]:
     if num_left < fewest:
         raise InputError(
             f"{source} has too few lines of its own: expected at least {fewest} that are no held-out lines as well, "
-            f"received {num_left} of {len(set(lines)):,}. Give other files, or keep duplicates"
+            f"received {num_left} of {len(set(lines)):,}. Give other files, or pass --keep-duplicates"
         )
     return left
 

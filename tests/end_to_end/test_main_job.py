@@ -56,7 +56,7 @@ def test_a_split_of_ones_own_is_measured_on_and_its_copies_are_counted(charrnn, 
     done = charrnn(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"test: {held_out}: 4 lines, 3 distinct" in done.stderr
-    assert "split: 40 train, 5 validation, 3 test (duplicates removed, 4 across sides" in done.stderr
+    assert "split: 41 train, 4 validation, 3 test lines (duplicates removed, 4 across sides" in done.stderr
     assert "on 3 lines nothing was chosen by" in done.stdout
     trained_on = (tmp_path / "run/splits/train.txt").read_text(encoding="utf-8").split("\n")
     assert not {"Abkan", "Bélos", "Dukas"} & set(trained_on)

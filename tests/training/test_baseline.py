@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charrnn import sides
 from charrnn.baseline import count_lines
 from charrnn.kneser_ney import DISCOUNTS, MAX_ORDER, fit
 from charrnn.options import TrainingOptions
@@ -18,6 +19,7 @@ from charrnn.record import TrainingResult, baseline_record
 from charrnn.run import TRAINING, Data, Run, RunConfig
 from charrnn.scores import Scores
 from charrnn.split import Split
+from charrnn.training_job import TrainingJob
 from charrnn_runtime.manifest import Description
 from charrnn_runtime.reports import baseline_rows, training_rows
 from charrnn_runtime.vocabulary import Vocabulary
@@ -29,6 +31,10 @@ VOCABULARY = Vocabulary.build(WORDS)
 
 def tokens_of(lines: tuple[str, ...]) -> np.ndarray:
     return VOCABULARY.encode("\n" + "".join(f"{line}\n" for line in lines))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_figures_are_those_of_the_chosen_n_gram_on_each_side() -> None:
@@ -57,10 +63,10 @@ def test_training_json_and_the_description_have_the_baseline(tmp_path: Path) -> 
     baseline = count_lines(SPLIT, VOCABULARY)
     options = TrainingOptions(state_size=4)
     config = RunConfig(resolve(options, 16, 100), options, Data("words.txt", "aa", 24, 24))
-    run = replace(Run.create(tmp_path / "run", config), baseline=baseline)
+    run = Run.create(tmp_path / "run", config)
     network = Scores(baseline.test.nats * 0.5, baseline.test.characters)
-    run.write_inputs(SPLIT, VOCABULARY)
-    run.finish(TrainingResult("iterations", 10, 10, 1.0, network, 99, 1.0), SPLIT, VOCABULARY)
+    sizes = {side: len(lines) for side, lines in vars(SPLIT).items()}
+    run.finish(TrainingResult("iterations", 10, 10, 1.0, network, 99, 1.0), sizes, VOCABULARY, baseline)
     record = json.loads((run.path / TRAINING).read_text("utf-8"))
     assert list(record).index("baseline") == list(record).index("test") + 1
     stored = record["baseline"]
@@ -72,6 +78,30 @@ def test_training_json_and_the_description_have_the_baseline(tmp_path: Path) -> 
     assert stored["difference"]["percent"] == -50
     description = json.loads((run.path / "description.json").read_text("utf-8"))
     assert Description.from_json(description, "description.json").training["baseline"] == stored
+
+
+def test_an_interrupt_while_counting_puts_the_run_back_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "words.txt").write_text("\n".join(WORDS), encoding="utf-8")
+
+    def prepare(seed: int) -> TrainingJob:
+        return TrainingJob.prepare(
+            str(tmp_path / "words.txt"), tmp_path / "run", TrainingOptions(seed=seed, state_size=4), force=True
+        )
+
+    prepare(1).run.write_weights({})
+    before = content(tmp_path / "run")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    job = prepare(2)
+    monkeypatch.setattr(sides, "count_lines", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _ = job.baseline
+    assert content(tmp_path / "run") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "words.txt"]
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,10 @@ def test_what_leaves_a_side_empty_or_contradicts_itself_is_refused(folder: Folde
     whole = str(folder.path / "list.txt")
     some = folder.write("some.txt", PLACES[1:3])
     refused: list[tuple[dict[str, Any], str]] = [
-        ({"test": whole}, r"too few lines of its own: expected at least 2 .* received 0 of 60.*or keep duplicates"),
+        (
+            {"test": whole},
+            r"too few lines of its own: expected at least 2 .* received 0 of 60.*or pass --keep-duplicates",
+        ),
         ({"test": some, "validation": some}, r"no validation line is left: all 2 stand among the test lines"),
         ({"test": "-", "validation": "-"}, "standard input can be read once"),
         ({"test": some, "test_share": 0.2}, r"option test_share: expected no share beside a file of test lines"),

@@ -4,6 +4,7 @@ What is said here follows from the run's files and from the lines that were draw
 `charrnn.report.elements`, the pictures in `charrnn.report.plots`.
 """
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Callable
@@ -135,10 +136,11 @@ def _learning(run: FinishedRun, curves: Curves) -> str:
     start = figures(run.history[0].validation_nats)["bits_per_character"]
     size = run.model.description.vocabulary.size
     caption = (
-        f"Lower is better. Before the first step the network needed {start:.2f} bits: about a blind guess among {size} "
-        "characters. The blue line is measured on data it does not learn from; the weights of its lowest point are "
-        "what the run keeps. The orange one is usually above it, because parts of the network are left out while it "
-        "learns (dropout)."
+        f"Lower is better. Before the first step the network needed {start:.2f} bits; a blind guess among its {size} "
+        f"characters costs {math.log2(size):.2f}. The blue line is measured on data it does not learn from; the weights "
+        "of its lowest point are what the run keeps. The orange one is measured while parts of the network are left out "
+        "(dropout), which lifts it; where it falls far below the blue one all the same, the network is learning its "
+        "data by heart."
     )
     return elements.section(
         "How it learned", _figure(curves.draw, "curves", "Loss against training steps", caption, height=4.0)
@@ -174,9 +176,8 @@ def _memorisation(novelty: Novelty) -> str:
     distinct = len({drawn.text for drawn in novelty.drawn})
     says = (
         f"{seen:,} of {total:,} samples ({_percent(seen / total)}) stand in the training lines; with this many samples "
-        f"the true share is between {_percent(low)} and {_percent(high)} (95% interval). Lines that were held "
-        f"back and that the network found by itself: {found:,}. {distinct:,} of the {total:,} samples differ from each "
-        "other."
+        f"the true share is between {_percent(low)} and {_percent(high)} (95% interval). {distinct:,} of the samples "
+        f"differ from each other, and {found:,} stand in the lines that were held back: the network never saw those."
     )
     new = [near for near in novelty.of_samples if near.distance][:NEIGHBOURS_SHOWN]
     rows = [[elements.line(near.text), elements.line(near.line), f"{near.distance}"] for near in new]

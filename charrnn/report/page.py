@@ -50,7 +50,7 @@ def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample
     if novelty is not None and run.split is not None:
         parts += [_memorisation(novelty), _lengths(novelty, run.split.train)]
     parts += [_next_commands(run), _made_of(run), _foot(run)]
-    return elements.page(f"{run.path.name}: report of a charrnn run", css, *parts)
+    return elements.page(f"{run.path.resolve().name}: report of a charrnn run", css, *parts)
 
 
 def beats_baseline(run: FinishedRun) -> str | None:
@@ -137,10 +137,10 @@ def _learning(run: FinishedRun, curves: Curves) -> str:
     size = run.model.description.vocabulary.size
     caption = (
         f"Lower is better. Before the first step the network needed {start:.2f} bits; a blind guess among its {size} "
-        f"characters costs {math.log2(size):.2f}. The blue line is measured on data it does not learn from; the weights "
-        "of its lowest point are what the run keeps. The orange one is measured while parts of the network are left out "
-        "(dropout), which lifts it; where it falls far below the blue one all the same, the network is learning its "
-        "data by heart."
+        f"characters costs {math.log2(size):.2f}. The blue line is measured on data it does not learn from; the "
+        "weights of its lowest point are what the run keeps. The orange one is measured while parts of the network are "
+        "left out (dropout), which lifts it; where it falls far below the blue one all the same, the network is "
+        "learning its data by heart."
     )
     return elements.section(
         "How it learned", _figure(curves.draw, "curves", "Loss against training steps", caption, height=4.0)

@@ -151,8 +151,8 @@ def _figures(run: FinishedRun) -> str:
     )
     if run.figures("test").standard_error is not None:
         parts += (
-            " Behind ± stands the standard error: how much a figure would vary with other lines of the same kind. Two "
-            "models on the same lines can be told apart by far less."
+            " Behind ± stands the standard error: how much a figure would vary with other data of the same kind. Two "
+            "models on the same data can be told apart by far less."
         )
     table = elements.table(("part", "model", "bits per character", "nats", "perplexity"), rows, numbers=(2, 3, 4))
     return elements.section(
@@ -223,10 +223,9 @@ def _next_commands(run: FinishedRun) -> str:
 def _made_of(run: FinishedRun) -> str:
     data, options = run.config.data, run.config.options.to_json()
     requested = run.config.to_json()["set_by_user"]
-    duplicates = "kept" if options["keep_duplicates"] else "removed before the split"
     about = {
         "data": f"{data.source}, SHA-256 {data.sha256}",
-        "lines": f"{data.lines:,}, {data.distinct:,} different; duplicates {duplicates}",
+        **_amount(run),
         "split": ", ".join(f"{_number(n)} {side}" for side, n in run.training["split"].items())
         + f" (seed {options['seed']})",
         **{f"{side} file": f"{file['source']}, SHA-256 {file['sha256']}" for side, file in data.held_out.items()},
@@ -241,6 +240,14 @@ def _made_of(run: FinishedRun) -> str:
         _options("Set by hand", requested),
         "<details><summary>All other options</summary>" + elements.facts(_shown(others), "grid") + "</details>",
     )
+
+
+def _amount(run: FinishedRun) -> dict[str, str]:
+    data = run.config.data
+    if run.split is None:
+        return {"text": f"{data.characters:,} characters in {data.lines:,} lines; each part is one piece of it"}
+    duplicates = "kept" if run.config.options.keep_duplicates else "removed before the split"
+    return {"lines": f"{data.lines:,}, {data.distinct:,} different; duplicates {duplicates}"}
 
 
 def _options(title: str, options: dict[str, Any]) -> str:
@@ -267,7 +274,7 @@ def _ending(run: FinishedRun) -> str:
 def _test_part(run: FinishedRun) -> str:
     duplicates = "duplicates kept" if run.config.options.keep_duplicates else "duplicates removed"
     if run.split is None:
-        return "the test part, by which nothing was chosen"
+        return f"a test part of {_number(run.training['split']['test'])} characters, by which nothing was chosen"
     return f"{len(run.split.test):,} test lines ({duplicates}), by which nothing was chosen"
 
 

@@ -35,6 +35,7 @@ def write_report(path: Path) -> Path:
         best_step=int(run.training["best_step"]),
         baseline_nats=None if baseline is None else baseline.nats,
         baseline_name=baseline_name(run),
+        unit=run.model.description.mode,
     )
     seed = run.config.options.seed
     novelty: Novelty | None = None if run.split is None else measure(run.model, run.split, seed)

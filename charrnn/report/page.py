@@ -205,7 +205,7 @@ def _lengths(novelty: Novelty, lines: tuple[str, ...]) -> str:
 
 def _next_commands(run: FinishedRun) -> str:
     path = shlex.quote(str(run.path))
-    sample = f"charrnn sample {path} -n 20 --temperature 0.8 --seed 7"
+    sample = f"charrnn sample {path} -n {1 if run.split is None else 20} --temperature 0.8 --seed 7"
     if run.split is not None:
         [(first, _)] = Counter(line[0] for line in run.split.train).most_common(1)
         sample += f" --prefix {shlex.quote(first)}" if first.isalnum() else ""

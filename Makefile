@@ -5,7 +5,7 @@ WORK ?= build
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts golden wheel wheel-check benchmark clean
+.PHONY: help demo test check format lint types contracts notebook golden wheel wheel-check benchmark clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -43,6 +43,9 @@ types: $(VENV)/installed
 
 contracts: $(VENV)/installed
 	$(BIN)/lint-imports --no-logo > $(VENV)/contracts.log || { cat $(VENV)/contracts.log; exit 1; }
+
+notebook: $(VENV)/installed ## run docs/how_it_works.ipynb and keep its outputs
+	$(BIN)/python docs/run_notebook.py
 
 golden: $(VENV)/installed ## make the committed golden model again
 	$(BIN)/python tests/golden/make_golden.py

@@ -7,20 +7,25 @@ from typing import Literal
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.terminal import held_back_stderr
 
-_NEEDED = {"train": ("tensorflow", "matplotlib"), "export": ("tensorflow", "tf2onnx", "onnx", "ai_edge_litert")}
+_NEEDED = {
+    "train": ("tensorflow", "matplotlib"),
+    "report": ("matplotlib",),
+    "export": ("tensorflow", "tf2onnx", "onnx", "ai_edge_litert"),
+}
+_EXTRAS = {"train": "train", "report": "train", "export": "export"}
 
 
-def require(extra: Literal["train", "export"]) -> None:
-    """Make sure that the packages of an extra are installed, without loading them.
+def require(command: Literal["train", "report", "export"]) -> None:
+    """Make sure that the packages a command needs are installed, without loading them.
 
     Raises:
         OperationError: One is missing; the message says what to install.
     """
-    missing = [name for name in _NEEDED[extra] if importlib.util.find_spec(name) is None]
+    missing = [name for name in _NEEDED[command] if importlib.util.find_spec(name) is None]
     if missing:
         raise OperationError(
-            f"`charrnn {extra}` needs {', '.join(missing)}, which this installation lacks: "
-            f"pip install 'charrnn-edge[{extra}]'"
+            f"`charrnn {command}` needs {', '.join(missing)}, which this installation lacks: "
+            f"pip install 'charrnn-edge[{_EXTRAS[command]}]'"
         )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn.tensorflow_setup import require
 from charrnn_runtime.loading import newest_run
 
 
@@ -22,6 +23,7 @@ def report(
     folder = newest_run() if run is None else run
     if run is None:
         print(f"run: {folder}", file=sys.stderr)
+    require("report")
     from charrnn.report.writing import write_report
 
     print(write_report(folder))

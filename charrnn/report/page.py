@@ -4,6 +4,7 @@ What is said here follows from the run's files and from the lines that were draw
 `charrnn.report.elements`, the pictures in `charrnn.report.plots`.
 """
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Callable
@@ -11,11 +12,11 @@ from importlib.resources import files
 from typing import Any
 
 from charrnn.options import CHOSEN_BY_RECIPE
-from charrnn.record import figures
 from charrnn.report import elements
 from charrnn.report.novelty import Neighbour, Novelty, interval
 from charrnn.report.plots import Curves, Shares, as_svg
-from charrnn.report.reading import FinishedRun
+from charrnn.report.reading import FinishedRun, Side
+from charrnn_runtime.reports import baseline_rows
 
 SAMPLES_SHOWN = 30
 NEIGHBOURS_SHOWN = 8
@@ -49,28 +50,13 @@ def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample
     if novelty is not None and run.split is not None:
         parts += [_memorisation(novelty), _lengths(novelty, run.split.train)]
     parts += [_next_commands(run), _made_of(run), _foot(run)]
-    return elements.page(f"{run.path.name}: report of a charrnn run", css, *parts)
-
-
-def beats_baseline(run: FinishedRun) -> str | None:
-    """Return a sentence on the network against the count baseline, on the test part; None without a baseline."""
-    baseline = run.baseline_nats("test")
-    if baseline is None:
-        return None
-    better = 100 * (1 - run.nats("test") / baseline)
-    if better > 0:
-        return f"The network needs {better:.1f}% fewer bits than counting does ({baseline_name(run)})."
-    return (
-        f"The network does not beat counting: {baseline_name(run)} needs {-better:.1f}% fewer bits on the same part. "
-        "More steps, more lines or another size may help; otherwise counting is the better model of this data."
-    )
+    return elements.page(f"{run.path.resolve().name}: report of a charrnn run", css, *parts)
 
 
 def baseline_name(run: FinishedRun) -> str:
     """Return what the run's count baseline is called."""
-    baseline = run.training.get("baseline") or {}
-    order = f" of order {baseline['order']}" if "order" in baseline else ""
-    return f"{baseline.get('model', 'counting')}{order}"
+    baseline = run.training.get("baseline")
+    return "counting" if baseline is None else f"{baseline['model']} {baseline['order']}-gram"
 
 
 def _head(run: FinishedRun) -> str:
@@ -78,33 +64,33 @@ def _head(run: FinishedRun) -> str:
     layers = " + ".join(str(units) for units in description.units)
     what = "lines like those" if description.mode == "lines" else "text like that"
     lead = f"A character-level LSTM ({layers} units) that writes {what} of {data.source}."
-    verdict = beats_baseline(run)
-    return (
-        f"<header>\n<h1>{elements.text(run.path.resolve().name)}</h1>\n{elements.paragraph(lead, 'lead')}"
-        + (elements.paragraph(verdict, "verdict") if verdict else "")
-        + "\n</header>"
-    )
+    title = f"<h1>{elements.text(run.path.resolve().name)}</h1>"
+    return "\n".join(["<header>", title, elements.paragraph(lead, "lead"), _verdict(run), "</header>"])
+
+
+def _verdict(run: FinishedRun) -> str:
+    """Return what `charrnn train` and `charrnn info` say of the network against counting."""
+    baseline = run.training.get("baseline")
+    if baseline is None:
+        return ""
+    sentence = baseline_rows(baseline)["difference"]
+    meaning = f"(The baseline only counts which characters follow which: {baseline_name(run)}.)"
+    return elements.paragraph(f"{sentence[:1].upper()}{sentence[1:]}. {meaning}", "verdict")
 
 
 def _cards(run: FinishedRun, novelty: Novelty | None) -> str:
-    test = figures(run.nats("test"))
-    cards = [
-        elements.card(
-            f"{test['bits_per_character']:.3f}",
-            "bits per character",
-            f"on {_test_part(run)}; {test['nats']:.4f} nats, perplexity {test['perplexity']:.2f}",
-        )
-    ]
-    if (baseline := run.baseline_nats("test")) is not None:
-        bits = figures(baseline)["bits_per_character"]
-        cards.append(elements.card(f"{bits:.3f}", "bits by counting", f"{baseline_name(run)}, same part"))
+    test, baseline = run.figures("test"), run.baseline_figures("test")
+    detail = f"on {_test_part(run)}; {test.nats:.4f}{test.error()} nats, perplexity {test.perplexity:.2f}"
+    cards = [elements.card(f"{test.bits:.3f}", "bits per character", detail)]
+    if baseline is not None:
+        cards.append(elements.card(f"{baseline.bits:.3f}", "bits by counting", f"{baseline_name(run)}, same part"))
     if novelty is not None:
         seen, total = novelty.count("seen"), len(novelty.drawn)
         cards.append(
             elements.card(f"{_percent((total - seen) / total)}", "of its lines are new", f"of {total:,} samples")
         )
-    weights, seconds = int(run.training.get("num_parameters", 0)), float(run.training.get("seconds", 0))
-    steps = int(run.training.get("steps", 0))
+    weights, seconds = run.training["num_parameters"], run.training["seconds"]
+    steps = run.training["steps"]
     cards.append(elements.card(f"{weights:,}", "weights", f"trained in {steps:,} steps, {_duration(seconds)}"))
     return '<div class="cards">' + "".join(cards) + "</div>"
 
@@ -132,13 +118,14 @@ def _text_sample(sample: str) -> str:
 
 
 def _learning(run: FinishedRun, curves: Curves) -> str:
-    start = figures(run.history[0].validation_nats)["bits_per_character"]
+    start = run.history[0].validation_nats / math.log(2)
     size = run.model.description.vocabulary.size
     caption = (
-        f"Lower is better. Before the first step the network needed {start:.2f} bits: about a blind guess among {size} "
-        "characters. The blue line is measured on data it does not learn from; the weights of its lowest point are "
-        "what the run keeps. The orange one is usually above it, because parts of the network are left out while it "
-        "learns (dropout)."
+        f"Lower is better. Before the first step the network needed {start:.2f} bits; a blind guess among its {size} "
+        f"characters costs {math.log2(size):.2f}. The blue line is measured on data it does not learn from; the "
+        "weights of its lowest point are what the run keeps. The orange one is measured while parts of the network are "
+        "left out (dropout), which lifts it; where it falls far below the blue one all the same, the network is "
+        "learning its data by heart."
     )
     return elements.section(
         "How it learned", _figure(curves.draw, "curves", "Loss against training steps", caption, height=4.0)
@@ -147,12 +134,12 @@ def _learning(run: FinishedRun, curves: Curves) -> str:
 
 def _figures(run: FinishedRun) -> str:
     rows = []
-    for side in ("test", "validation"):
-        for who, nats in (("network", run.nats(side)), ("counting", run.baseline_nats(side))):
-            if nats is not None:
-                shown = figures(nats)
-                numbers = (shown["bits_per_character"], shown["nats"], shown["perplexity"])
-                rows.append([side, who, *(f"{number:.3f}" for number in numbers)])
+    sides: tuple[Side, ...] = ("test", "validation")
+    for side in sides:
+        for who, found in (("network", run.figures(side)), ("counting", run.baseline_figures(side))):
+            if found is not None:
+                bits, nats = f"{found.bits:.3f}{found.error(math.log(2))}", f"{found.nats:.3f}{found.error()}"
+                rows.append([side, who, bits, nats, f"{found.perplexity:.2f}"])
     parts = (
         "The validation part decided which weights were kept and when training ended; nothing was chosen by the test "
         "part, so its figures are what to expect of other data of this kind."
@@ -162,6 +149,11 @@ def _figures(run: FinishedRun) -> str:
         " network has not seen. Nats are the same in another unit (one bit is 0.693 nats). Perplexity: among how many "
         "equally likely characters it would be as unsure. The end of a line counts as a character."
     )
+    if run.figures("test").standard_error is not None:
+        parts += (
+            " Behind ± stands the standard error: how much a figure would vary with other data of the same kind. Two "
+            "models on the same data can be told apart by far less."
+        )
     table = elements.table(("part", "model", "bits per character", "nats", "perplexity"), rows, numbers=(2, 3, 4))
     return elements.section(
         "How good it is", table, elements.paragraph(parts, "quiet"), elements.paragraph(explained, "quiet")
@@ -174,9 +166,8 @@ def _memorisation(novelty: Novelty) -> str:
     distinct = len({drawn.text for drawn in novelty.drawn})
     says = (
         f"{seen:,} of {total:,} samples ({_percent(seen / total)}) stand in the training lines; with this many samples "
-        f"the true share is between {_percent(low)} and {_percent(high)} (95% interval). Lines that were held "
-        f"back and that the network found by itself: {found:,}. {distinct:,} of the {total:,} samples differ from each "
-        "other."
+        f"the true share is between {_percent(low)} and {_percent(high)} (95% interval). {distinct:,} of the samples "
+        f"differ from each other, and {found:,} stand in the lines that were held back: the network never saw those."
     )
     new = [near for near in novelty.of_samples if near.distance][:NEIGHBOURS_SHOWN]
     rows = [[elements.line(near.text), elements.line(near.line), f"{near.distance}"] for near in new]
@@ -214,7 +205,7 @@ def _lengths(novelty: Novelty, lines: tuple[str, ...]) -> str:
 
 def _next_commands(run: FinishedRun) -> str:
     path = shlex.quote(str(run.path))
-    sample = f"charrnn sample {path} -n 20 --temperature 0.8 --seed 7"
+    sample = f"charrnn sample {path} -n {1 if run.split is None else 20} --temperature 0.8 --seed 7"
     if run.split is not None:
         [(first, _)] = Counter(line[0] for line in run.split.train).most_common(1)
         sample += f" --prefix {shlex.quote(first)}" if first.isalnum() else ""
@@ -232,12 +223,12 @@ def _next_commands(run: FinishedRun) -> str:
 def _made_of(run: FinishedRun) -> str:
     data, options = run.config.data, run.config.options.to_json()
     requested = run.config.to_json()["set_by_user"]
-    split = run.training.get("split", {})
-    duplicates = "kept" if options.get("keep_duplicates") else "removed before the split"
     about = {
         "data": f"{data.source}, SHA-256 {data.sha256}",
-        "lines": f"{data.lines:,}, {data.distinct:,} different; duplicates {duplicates}",
-        "split": ", ".join(f"{number:,} {side}" for side, number in split.items()) + f" (seed {options.get('seed')})",
+        **_amount(run),
+        "split": ", ".join(f"{_number(n)} {side}" for side, n in run.training["split"].items())
+        + f" (seed {options['seed']})",
+        **{f"{side} file": f"{file['source']}, SHA-256 {file['sha256']}" for side, file in data.held_out.items()},
         "ended": _ending(run),
     }
     chosen = {name: options[name] for name in CHOSEN_BY_RECIPE if name in options and name not in requested}
@@ -251,33 +242,40 @@ def _made_of(run: FinishedRun) -> str:
     )
 
 
+def _amount(run: FinishedRun) -> dict[str, str]:
+    data = run.config.data
+    if run.split is None:
+        return {"text": f"{data.characters:,} characters in {data.lines:,} lines; each part is one piece of it"}
+    duplicates = "kept" if run.config.options.keep_duplicates else "removed before the split"
+    return {"lines": f"{data.lines:,}, {data.distinct:,} different; duplicates {duplicates}"}
+
+
 def _options(title: str, options: dict[str, Any]) -> str:
     shown = elements.facts(_shown(options), "grid") if options else elements.paragraph("nothing")
     return f"<h3>{elements.text(title)}</h3>{shown}"
 
 
 def _shown(options: dict[str, Any]) -> dict[str, str]:
-    return {name.replace("_", " "): f"{v:,}" if type(v) is int else str(v) for name, v in options.items()}
+    return {name.replace("_", " "): _number(value) for name, value in options.items()}
 
 
 def _foot(run: FinishedRun) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in run.training.get("versions", {}).items())
+    versions = ", ".join(f"{name} {version}" for name, version in run.training["versions"].items())
     says = f"Trained with {versions}. This page needs no other file and loads nothing."
     return f"<footer>{elements.text(says)}</footer>"
 
 
 def _ending(run: FinishedRun) -> str:
     reason = str(run.training.get("stopped_by", ""))
-    best, steps = int(run.training["best_step"]), int(run.training.get("steps", 0))
+    best, steps = run.training["best_step"], run.training["steps"]
     return f"{_ENDINGS.get(reason, reason)}; the weights of step {best:,} of {steps:,} were kept"
 
 
 def _test_part(run: FinishedRun) -> str:
-    number = run.training.get("split", {}).get("test")
     duplicates = "duplicates kept" if run.config.options.keep_duplicates else "duplicates removed"
     if run.split is None:
-        return "the test part, by which nothing was chosen"
-    return f"{number:,} test lines ({duplicates}), by which nothing was chosen"
+        return f"a test part of {_number(run.training['split']['test'])} characters, by which nothing was chosen"
+    return f"{len(run.split.test):,} test lines ({duplicates}), by which nothing was chosen"
 
 
 def _figure(
@@ -290,6 +288,10 @@ def _figure(
 
 def _distances(neighbours: tuple[Neighbour, ...]) -> list[int]:
     return [near.distance for near in neighbours]
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def _percent(share: float) -> str:

@@ -46,15 +46,18 @@ class Curves:
     baseline_name: str = "counting baseline"
     """What to call it."""
 
+    unit: str = "lines"
+    """What was learned from: "lines" or "text"."""
+
     def draw(self, axes: Any) -> None:
         """Draw the losses in bits a character, against the steps; nats at the right."""
         rows = [row for row in self.history if row.step]
         trained = [row for row in rows if row.train_nats is not None]
         bits = [_bits(row.train_nats or 0.0) for row in trained]
-        axes.plot([row.step for row in trained], bits, color=TRAIN, label="training lines, with dropout", lw=1.5)
+        axes.plot([row.step for row in trained], bits, color=TRAIN, label=f"training {self.unit}, with dropout", lw=1.5)
         bits = [_bits(row.validation_nats) for row in rows]
         marker = "o" if len(rows) < 3 else None
-        axes.plot([r.step for r in rows], bits, color=NETWORK, label="validation lines", lw=2, marker=marker)
+        axes.plot([r.step for r in rows], bits, color=NETWORK, label=f"validation {self.unit}", lw=2, marker=marker)
         if self.baseline_nats is not None:
             axes.axhline(_bits(self.baseline_nats), color=BASELINE, label=self.baseline_name, lw=1.5, ls=(0, (5, 3)))
         low, high = self._limits()

@@ -29,11 +29,13 @@ def write_report(path: Path) -> Path:
         OperationError: The files could not be written.
     """
     run = read_finished_run(path)
+    baseline = run.baseline_figures("validation")
     curves = Curves(
         history=run.history,
         best_step=int(run.training["best_step"]),
-        baseline_nats=run.baseline_nats("validation"),
+        baseline_nats=None if baseline is None else baseline.nats,
         baseline_name=baseline_name(run),
+        unit=run.model.description.mode,
     )
     seed = run.config.options.seed
     novelty: Novelty | None = None if run.split is None else measure(run.model, run.split, seed)

@@ -11,10 +11,18 @@ import pytest
 SHORT = ("--iterations", 20, "--state-size", 8, "--evaluate-every", 10)
 
 
-def test_training_says_where_the_report_is_and_the_command_makes_it_again(
-    charrnn, exported_run: Path, tmp_path
-) -> None:
-    run = Path(shutil.copytree(exported_run, tmp_path / "artifacts" / "names"))
+@pytest.fixture(scope="module")
+def trained_run(charrnn, names_file, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained from the command line; read only."""
+    run = tmp_path_factory.mktemp("artifacts") / "names"
+    done = charrnn("train", names_file, "-o", run, *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert f"report      {run / 'report.html'}\n" in done.stdout
+    return run
+
+
+def test_training_says_where_the_report_is_and_the_command_makes_it_again(charrnn, trained_run: Path, tmp_path) -> None:
+    run = Path(shutil.copytree(trained_run, tmp_path / "artifacts" / "names"))
     made = (run / "report.html").read_text(encoding="utf-8")
     (run / "report.html").unlink()
     (run / "loss.png").unlink()
@@ -24,7 +32,7 @@ def test_training_says_where_the_report_is_and_the_command_makes_it_again(
     assert done.stderr == f"run: {Path('artifacts/names')}\n"
     assert (run / "loss.png").is_file()
     # The same page, but for the folder that its commands name.
-    assert (run / "report.html").read_text(encoding="utf-8").replace("artifacts/names", str(exported_run)) == made
+    assert (run / "report.html").read_text(encoding="utf-8").replace("artifacts/names", str(trained_run)) == made
 
 
 def test_the_report_of_no_run_is_one_line_and_exit_code_2(charrnn, tmp_path: Path) -> None:
@@ -54,8 +62,8 @@ def test_a_report_that_fails_takes_neither_the_run_nor_its_figures_with_it(charr
     assert (run / "report.html").is_file()
 
 
-def test_a_stopped_run_gets_its_report_by_the_command(charrnn, exported_run: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(exported_run, tmp_path / "run"))
+def test_a_stopped_run_gets_its_report_by_the_command(charrnn, trained_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
     training = (run / "training.json").read_text(encoding="utf-8")
     (run / "training.json").write_text(training.replace('"stopped_by": "iterations"', '"stopped_by": "interrupt"'))
     assert charrnn("report", run).returncode == 0

@@ -11,6 +11,7 @@ from charrnn.options import TrainingOptions
 from charrnn.recipe import resolve
 from charrnn.record import HistoryRow, TrainingResult
 from charrnn.run import Data, Run, RunConfig
+from charrnn.scores import Scores
 from charrnn.sides import LineSides
 from charrnn.split import Split
 from charrnn_runtime.step import Float32
@@ -24,7 +25,7 @@ HISTORY = [
     HistoryRow(20, 2.2, 1.9, 0.002),
     HistoryRow(30, 2.0, 1.95, 0.0),
 ]
-RESULT = TrainingResult("iterations", 30, 20, 1.9, 2.0, 1234, 3.0)
+RESULT = TrainingResult("iterations", 30, 20, 1.9, Scores(np.array([8.0, 12.0]), np.array([5, 5])), 1234, 3.0)
 
 MakeRun = Callable[..., Path]
 

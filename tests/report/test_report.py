@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.record import HistoryRow
+from charrnn.record import HistoryRow, figures
 from charrnn.report import elements
 from charrnn.report.plots import Curves, Shares, as_png, as_svg
 from charrnn.report.reading import read_history
@@ -60,11 +60,16 @@ def read(run: Path) -> Document:
 
 
 def with_baseline(run: Path, test_nats: float) -> Path:
-    def values(nats: float) -> dict[str, float]:
-        return {"nats": nats, "bits_per_character": nats / np.log(2), "perplexity": float(np.exp(nats))}
-
+    """Record a count baseline; the network has 2 nats on the test lines."""
     training = json.loads((run / "training.json").read_text("utf-8"))
-    baseline = {"model": "interpolated Kneser-Ney", "order": 5, "validation": values(1.8), "test": values(test_nats)}
+    baseline = {
+        "model": "interpolated Kneser-Ney",
+        "order": 5,
+        "num_counts": 1234,
+        "validation": figures(1.8),
+        "test": figures(test_nats, 0.05),
+        "difference": {"nats": 2 - test_nats, "percent": 100 * (2 / test_nats - 1), "standard_error_percent": 1.0},
+    }
     (run / "training.json").write_text(json.dumps({**training, "baseline": baseline}), "utf-8")
     return run
 
@@ -80,7 +85,13 @@ def test_the_report_is_a_picture_and_a_page(make_run) -> None:
 def test_the_page_says_how_good_the_model_is_on_what_and_in_which_unit(make_run) -> None:
     page = read(make_run())
     # 2 nats: 2 / ln 2 bits, e squared characters.
-    for part in ("2.885", "2.0000 nats", "perplexity 7.39", "6 test lines (duplicates removed)", "nothing was chosen"):
+    for part in (
+        "2.885",
+        "2.0000 ± 0.400 nats",
+        "perplexity 7.39",
+        "6 test lines (duplicates removed)",
+        "nothing was chosen",
+    ):
         assert part in page.text
     for part in ("20 train, 6 validation, 6 test (seed 0)", "step 20 of 30", "places.txt", "ab" * 32, "1,234"):
         assert part in page.text
@@ -102,15 +113,15 @@ def test_the_page_says_what_the_recipe_chose_and_what_the_user_set(make_run) -> 
 @pytest.mark.parametrize(
     ("nats", "sentence"),
     [
-        (2.5, "needs 20.0% fewer bits than counting"),
-        (1.6, "does not beat counting: interpolated Kneser-Ney of order 5"),
+        (2.5, "The network's loss is 20.0% ± 1.0% below the baseline's"),
+        (1.6, "The network does not beat counting: "),
     ],
 )
 def test_the_page_says_plainly_whether_counting_is_better(make_run, nats: float, sentence: str) -> None:
     text = read(with_baseline(make_run(), nats)).text
     assert sentence in text
-    assert text.count("counting") >= 2
-    assert "interpolated Kneser-Ney of order 5" in text
+    assert "interpolated Kneser-Ney 5-gram" in text
+    assert f"{nats / np.log(2):.3f} ± 0.072" in text
 
 
 def test_the_page_needs_no_other_file_and_runs_no_program(make_run) -> None:
@@ -210,10 +221,25 @@ def test_what_is_no_finished_run_is_refused_and_nothing_is_written(make_run, tmp
     going_on = make_run("going_on", result=None)
     with pytest.raises(ModelFileError, match=r"has not ended: expected training\.json"):
         write_report(going_on)
-    for name, damaged in (("history.csv", "step\nx\n"), ("training.json", "{}"), ("training.json", '{"test": 1}')):
-        run = make_run(f"damaged {len(damaged)}")
-        (run / name).write_text(damaged)
-        with pytest.raises(ModelFileError, match=re.escape(f"{name} is damaged")):
+
+
+@pytest.mark.parametrize("name", ["history.csv", "training.json"])
+def test_a_damaged_file_is_named_and_nothing_is_written(make_run, name: str) -> None:
+    run = make_run()
+    sound = (run / name).read_text("utf-8")
+    damages = (
+        ["step\nx\n", sound.replace("1.9,", ","), sound.replace("1.9", "nan"), sound[: sound.index("0,")]]
+        if name == "history.csv"
+        else ["{}", "[", "[]"]
+    )
+    if name == "training.json":
+        training = with_baseline(run, 2.5) and json.loads((run / name).read_text("utf-8"))
+        for key in ("test", "validation", "best_step", "steps", "num_parameters", "seconds", "split", "versions"):
+            damages += [json.dumps({**training, key: wrong}) for wrong in (None, "x", [1])]
+        damages += [json.dumps({**training, "baseline": wrong}) for wrong in ({"test": 1}, [1], {**training["test"]})]
+    for damaged in damages:
+        (run / name).write_text(damaged, "utf-8")
+        with pytest.raises(ModelFileError, match=re.escape(name)):
             write_report(run)
         assert not (run / "report.html").exists()
         assert not (run / "loss.png").exists()

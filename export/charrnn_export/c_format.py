@@ -121,7 +121,7 @@ def _gate_blocks(array: Float32, block: int) -> Float32:
 
 
 def _quantise(kernel: Float32) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Return int8 [inputs, ...] and the scale [...] of each output, such that their product is nearest to the kernel."""
+    """Return int8 [inputs, ...] and the scale [...] of each output, whose product is nearest to the kernel."""
     scale = np.abs(kernel).max(axis=0).astype(np.float64) / _LARGEST
     whole = np.round(kernel / np.where(scale > 0, scale, 1))
     return whole.astype(np.int8), scale

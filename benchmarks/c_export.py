@@ -214,7 +214,7 @@ def bits(runs: list[Trained], _: Path, __: int) -> Iterator[Row]:
 
 def c_step(run: Trained, precision: CPrecision) -> CStep:
     """Return the C export as a step."""
-    return CStep(convert(run.weights, run.description, precision), run.weights.vocab_size, run.weights.units)
+    return CStep(convert(run.weights, run.description, precision))
 
 
 def emulated(run: Trained, precision: CPrecision, core: str, folder: Path, number: int) -> Any:

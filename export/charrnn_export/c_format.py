@@ -182,7 +182,7 @@ def _linear_row(linear: _Linear, block: int, precision: CPrecision) -> str:
     row = _row(inputs) if precision == "int8" else block
     scales = f"{linear.name}_scales" if precision == "int8" else "0"
     bias = "0" if linear.bias is None else f"{linear.name}_bias"
-    return f"{{ {linear.outputs}, {inputs}, {row}, {linear.name}_weights, {scales}, {bias} }}"
+    return _braced((linear.outputs, inputs, row, f"{linear.name}_weights", scales, bias))
 
 
 def _array(kind: str, name: str, values: NDArray[Any]) -> str:
@@ -207,28 +207,28 @@ def _float_literal(value: np.float32) -> str:
 
 
 def _sizes(weights: StepWeights, description: Description, precision: CPrecision) -> str:
+    """Return the definitions that the header of a model begins with, each below what it means."""
     vocabulary = description.vocabulary
-    rows = {
-        "How many tokens there are.": ("VOCAB_SIZE", vocabulary.size),
-        "How many LSTM layers, and the units of all together.": ("NUM_LAYERS", len(weights.units)),
-        "": ("TOTAL_UNITS", sum(weights.units)),
-        "The most characters of a sample, prefix included, unless the request says otherwise.": (
-            "MAX_LENGTH",
-            description.max_length,
-        ),
-        "The most bytes of one character.": ("CHARACTER_BYTES", max(len(c.encode()) for c in vocabulary.characters)),
-        "Whether a drawn newline ends a sample (lines), or is a character like any other (running text).": (
+    rows: tuple[tuple[str, str, object], ...] = (
+        ("How many tokens there are.", "VOCAB_SIZE", vocabulary.size),
+        ("How many LSTM layers.", "NUM_LAYERS", len(weights.units)),
+        ("The units of each layer, the lowest first, to initialise an array with.", "UNITS", _braced(weights.units)),
+        ("The units of all layers together.", "TOTAL_UNITS", sum(weights.units)),
+        ("The most characters of a sample, unless the request says otherwise.", "MAX_LENGTH", description.max_length),
+        ("The most bytes of one character.", "CHARACTER_BYTES", max(len(c.encode()) for c in vocabulary.characters)),
+        (
+            "Whether a drawn newline ends a sample (lines), or is a character like any other (running text).",
             "STOP_AT_BOUNDARY",
             int(description.stop_at_boundary),
         ),
-        "The form that text must have.": ("TEXT_FORM", f'"{_text_form(vocabulary)}"'),
-        "Whether weights are 8-bit numbers with a scale a row, or floats.": ("INT8", int(precision == "int8")),
-    }
-    lines = []
-    for comment, (name, value) in rows.items():
-        lines += [f"/* {comment} */"] if comment else []
-        lines.append(f"#define CHARRNN_{name} {value}")
-    return "\n".join(lines)
+        ("The form that text must have.", "TEXT_FORM", f'"{_text_form(vocabulary)}"'),
+        ("Whether weights are 8-bit numbers with a scale a row, or floats.", "INT8", int(precision == "int8")),
+    )
+    return "\n".join(f"/* {meaning} */\n#define CHARRNN_{name} {value}" for meaning, name, value in rows)
+
+
+def _braced(values: Sequence[object]) -> str:
+    return f"{{ {', '.join(map(str, values))} }}"
 
 
 def _text_form(vocabulary: Vocabulary) -> str:

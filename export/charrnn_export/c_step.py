@@ -5,6 +5,7 @@ The shared library is made in a temporary folder by the C compiler of this machi
 
 import ctypes
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn_export.c_format import SOURCE
-from charrnn_runtime.errors import EngineMissingError, OperationError
+from charrnn_export.c_format import HEADER, SOURCE
+from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError
 from charrnn_runtime.files import write_together
 from charrnn_runtime.step import Float32, Int32, State
 
@@ -33,8 +34,6 @@ class CStep:
     def __init__(
         self,
         sources: Mapping[str, bytes],
-        vocab_size: int,
-        units: tuple[int, ...],
         *,
         compiler: Sequence[str] | None = None,
         flags: Sequence[str] = FLAGS,
@@ -43,16 +42,15 @@ class CStep:
 
         Args:
             sources: What `charrnn_export.c_format.convert` returned.
-            vocab_size: The number of tokens.
-            units: The number of units of each layer, the lowest first.
             compiler: The compiler's command; None takes what `find_compiler` finds.
             flags: What it is called with.
 
         Raises:
+            ModelFileError: The header does not say how large the model is.
             EngineMissingError: There is no C compiler.
             OperationError: The compiler refused the sources.
         """
-        self.vocab_size, self.units = vocab_size, units
+        (self.vocab_size,), self.units = _defined(sources, "VOCAB_SIZE"), _defined(sources, "UNITS")
         self._library = _load(sources, compiler or find_compiler(), flags)
         self._library.charrnn_step.argtypes = [_FLOATS, ctypes.c_int32]
         self._library.charrnn_logits.argtypes = [_FLOATS, _FLOATS]
@@ -104,6 +102,16 @@ def compile_c(command: Sequence[str | Path]) -> None:
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
         raise OperationError(f"the C compiler {command[0]} failed: {(complaints or ['it said nothing'])[0]}")
+
+
+def _defined(sources: Mapping[str, bytes], name: str) -> tuple[int, ...]:
+    """Return the numbers that the header defines a name as."""
+    line = re.search(
+        rf"^#define CHARRNN_{name} (.+)$", sources.get(HEADER, b"").decode("utf-8", "replace"), re.MULTILINE
+    )
+    if line is None:
+        raise ModelFileError(f"{HEADER} is damaged: expected a definition of CHARRNN_{name}, received none")
+    return tuple(map(int, re.findall(r"\d+", line[1])))
 
 
 def _load(sources: Mapping[str, bytes], compiler: Sequence[str], flags: Sequence[str]) -> ctypes.CDLL:

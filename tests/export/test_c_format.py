@@ -78,8 +78,6 @@ def said(program, *words):
 def test_the_float_export_passes_the_gate_of_all_formats(tiny, compiler, flags):
     step = CStep(
         convert(tiny.weights, tiny.description),
-        tiny.step.vocab_size,
-        tiny.step.units,
         compiler=[compiler],
         flags=[*STRICT, *flags],
     )
@@ -89,7 +87,7 @@ def test_the_float_export_passes_the_gate_of_all_formats(tiny, compiler, flags):
 
 def test_the_int8_export_computes_with_the_rounded_weights(tiny, compiler):
     sources = convert(tiny.weights, tiny.description, "int8")
-    step = CStep(sources, tiny.step.vocab_size, tiny.step.units, compiler=[compiler])
+    step = CStep(sources, compiler=[compiler])
     # h is off by half of 1/32767 at most; 28 inputs with weights up to 2 make that 8.5e-4, and less than that in truth.
     tolerance = Tolerance(one_step=2e-4, bits_per_character=1e-4, rollout_steps=1000)
     check_parity(expected_step(tiny, "int8"), step, tiny.held_out, name="c", tolerance=tolerance)
@@ -134,7 +132,7 @@ def test_a_token_that_is_none_is_refused_and_changes_nothing(tiny, library):
     for token in (-1, tiny.step.vocab_size, 2**31 - 1):
         assert library.charrnn_step(pointer(state), token) == ERRORS["token"]
     assert (state == np.arange(len(state), dtype=np.float32) / 100).all()
-    step = CStep(convert(tiny.weights, tiny.description), tiny.step.vocab_size, tiny.step.units)
+    step = CStep(convert(tiny.weights, tiny.description))
     with pytest.raises(OperationError, match=r"expected a token below 12, received 12"):
         step(np.array([12], np.int32), tuple(np.zeros((1, size), np.float32) for size in tiny.step.units for _ in "hc"))
 
@@ -436,16 +434,22 @@ def test_without_a_compiler_the_message_says_what_to_install(tiny_one, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(EngineMissingError, match=r"^there is no C compiler here: expected cc, gcc, clang, or one that"):
-        CStep(convert(tiny_one.weights, tiny_one.description), 12, (16,))
+        CStep(convert(tiny_one.weights, tiny_one.description))
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(EngineMissingError, match=r"^the C compiler no-such-compiler cannot be started: No such file"):
-        CStep(convert(tiny_one.weights, tiny_one.description), 12, (16,))
+        CStep(convert(tiny_one.weights, tiny_one.description))
 
 
 def test_what_a_compiler_refuses_is_said_in_one_line(tiny_one):
     sources = {**convert(tiny_one.weights, tiny_one.description), SOURCE: b"int x = ;\n"}
     with pytest.raises(OperationError, match=r"^the C compiler \S+ failed: .*charrnn_model.c:1:\d+: error: expected"):
-        CStep(sources, 12, (16,))
+        CStep(sources)
+
+
+def test_a_header_without_sizes_is_damaged(tiny_one):
+    sources = {**convert(tiny_one.weights, tiny_one.description), HEADER: b"#define CHARRNN_VOCAB_SIZE 12\n"}
+    with pytest.raises(ModelFileError, match=r"^charrnn_model.h is damaged: expected a definition of CHARRNN_UNITS, "):
+        CStep(sources)
 
 
 def test_the_header_can_be_used_from_c_plus_plus(tiny_one, tmp_path):

@@ -30,6 +30,9 @@ typedef struct {
 
 #include "charrnn_weights.h"
 
+/* Drawing needs numbers of 64 bits to agree with other machines; some 8-bit compilers have none. */
+typedef char a_double_has_64_bits[sizeof(double) == 8 ? 1 : -1];
+
 #define UNITS_PER_BLOCK (BLOCK / 4)
 #define TEN 0x41200000u /* the bits of 10.0f */
 

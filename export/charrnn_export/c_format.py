@@ -7,6 +7,7 @@ With int8, every row of a matrix (the weights of one output) has a scale of its 
 16-bit number. Biases stay float32.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn_runtime.errors import InputError, ModelFileError
+from charrnn_runtime.golden import Golden
 from charrnn_runtime.manifest import Description
 from charrnn_runtime.step import Float32, StepWeights
 from charrnn_runtime.vocabulary import Vocabulary
@@ -23,6 +25,7 @@ from charrnn_runtime.vocabulary import Vocabulary
 CPrecision = Literal["fp32", "int8"]
 
 HEADER, SOURCE, WEIGHTS = "charrnn_model.h", "charrnn_model.c", "charrnn_weights.h"
+GOLDEN = "charrnn_golden.h"
 SAMPLER, MAKEFILE, README = "main.c", "Makefile", "README.md"
 
 _BLOCK = {"fp32": 64, "int8": 32}
@@ -58,7 +61,8 @@ def convert(weights: StepWeights, description: Description, precision: CPrecisio
         README: {"facts": _facts(weights, description, precision)},
     }
     converted = {name: _template(name, filled.get(name, {})) for name in (HEADER, SOURCE, SAMPLER, MAKEFILE, README)}
-    return {**converted, WEIGHTS: _numbers(weights, description.vocabulary, precision).encode()}
+    numbers = _numbers(weights, description.vocabulary, precision)
+    return {**converted, WEIGHTS: numbers.encode(), GOLDEN: _transcript(description.golden).encode()}
 
 
 def rounded_to_int8(weights: StepWeights) -> StepWeights:
@@ -234,6 +238,36 @@ def _braced(values: Sequence[object]) -> str:
 def _text_form(vocabulary: Vocabulary) -> str:
     form = f"normal form {vocabulary.rule.normal_form}" if vocabulary.rule.normal_form else "any normal form"
     return f"{form}, small letters" if vocabulary.rule.lowercase else form
+
+
+def _transcript(golden: Golden | None) -> str:
+    """Return charrnn_golden.h: what `sample -v` repeats."""
+    lines = [golden.greedy, *golden.samples] if golden else [""]
+    sums = [math.fsum(row) for row in golden.log_probabilities] if golden else [0.0]
+    rows = (
+        "/* Written by charrnn: what the model said when it was exported; `make check` repeats it. */",
+        f"#define GOLDEN_SAMPLES {len(lines) - 1}",
+        f"#define GOLDEN_SEED UINT64_C({golden.seed if golden else 0})",
+        f"#define GOLDEN_MAX_LENGTH {golden.max_length if golden else 1}",
+        "/* Nats a character. */",
+        f"#define GOLDEN_TOLERANCE {golden.tolerance if golden else 0.0!r}",
+        "/* The greedy line, and then the samples number 0, 1, ... of the seed. */",
+        "static const char *const golden_lines[] = {\n    " + ",\n    ".join(map(_text_literal, lines)) + "\n};",
+        "/* Of each sample, the sum over its characters and the newline that ends it. */",
+        "static const double golden_log_probabilities[] = {" + ", ".join(map(repr, sums)) + "};",
+    )
+    return "\n".join(rows) + "\n"
+
+
+def _text_literal(text: str) -> str:
+    r"""Return a text as a string of C in ASCII.
+
+    >>> print(_text_literal('é"?\n'))
+    "\303\251\042\077\012"
+    """
+    # Question marks as well, three of which can mean something else; octal numbers end after three digits.
+    plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(plain)}"'
 
 
 def _facts(weights: StepWeights, description: Description, precision: CPrecision) -> str:

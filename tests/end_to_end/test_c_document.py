@@ -1,4 +1,4 @@
-"""What docs/microcontrollers.md says works as it stands: the program that writes the C, the sampler, the C of each board."""
+"""What docs/microcontrollers.md says works: the program that writes the C, the sampler, the C of each board."""
 
 import re
 import shutil
@@ -46,7 +46,7 @@ def folder(exported_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_the_sampler_says_what_the_exported_model_says(folder: Path) -> None:
     subprocess.run(["make", "-s"], cwd=folder, check=True)
-    command = [folder / "sample", *"-n 10 -s 7 -t 0.8 -p A".split()]
+    command = [folder / "sample", *["-n", "10", "-s", "7", "-t", "0.8", "-p", "A"]]
     said = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.splitlines()
     # int8 against float32: the same model, which may go another way at a character on the edge.
     expected = load(folder.parent / "artifacts" / "names").sample(10, seed=7, temperature=0.8, prefix="A")

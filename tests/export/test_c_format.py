@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn_export.c_format import HEADER, SAMPLER, SOURCE, WEIGHTS, convert, rounded_to_int8
+from charrnn_export.c_format import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, convert, rounded_to_int8
 from charrnn_export.c_step import CStep, compile_c, find_compiler
 from charrnn_export.parity import FP32, Tolerance, check_parity
+from charrnn_runtime import golden as transcripts
 from charrnn_runtime.drawing import Drawing, draw, uniform_generator
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError, OperationError, ParityError
 from charrnn_runtime.model import Model
@@ -200,6 +201,41 @@ def test_what_the_sampler_cannot_use_is_refused_in_words(sampler, words, message
     done = subprocess.run([sampler, *words], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert message in done.stderr.decode()
+
+
+@pytest.fixture(scope="session")
+def described(tiny, precision):
+    """The description of a tiny model with the transcript of what the export computes."""
+    transcript = transcripts.record(expected_step(tiny, precision), tiny.vocabulary, stop_at_boundary=True)
+    return replace(tiny.description, golden=transcript)
+
+
+def test_the_sampler_repeats_the_transcript_without_python(tiny, precision, described, compiler, tmp_path):
+    program = built_sampler(convert(tiny.weights, described, precision), tmp_path, compiler, "-O1", *SANITIZE)
+    assert said(program, "-v") == ["verified: 9 lines are what the model said when it was exported"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda golden: replace(golden, seed=8), 'sample: the transcript says "'),
+        (lambda golden: replace(golden, greedy=golden.greedy + "d"), 'sample: the transcript says "'),
+        (lambda golden: replace(golden, log_probabilities=((-1.0,),) * 8), " nats in the transcript, here "),
+    ],
+)
+def test_a_model_that_says_something_else_than_its_transcript_is_noticed(tiny_two, tmp_path, change, message):
+    transcript = transcripts.record(tiny_two.step, tiny_two.vocabulary, stop_at_boundary=True)
+    description = replace(tiny_two.description, golden=change(transcript))
+    program = built_sampler(convert(tiny_two.weights, description), tmp_path, find_compiler()[0], "-O1")
+    done = subprocess.run([program, "-v"], capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+
+
+def test_a_model_without_a_transcript_says_so(sampler):
+    done = subprocess.run([sampler, "-v"], capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "sample: this model carries no transcript: `charrnn export` adds one\n"
 
 
 def test_in_text_mode_the_newline_is_a_character_like_any_other(tiny_one, tmp_path):
@@ -426,7 +462,7 @@ def test_the_header_says_which_form_text_must_have(tiny_one):
 
 
 def test_nothing_is_left_to_fill_in(sources):
-    assert sorted(sources) == sorted([HEADER, SOURCE, WEIGHTS, SAMPLER, "Makefile", "README.md"])
+    assert sorted(sources) == sorted([GOLDEN, HEADER, SOURCE, WEIGHTS, SAMPLER, "Makefile", "README.md"])
     assert [name for name, data in sources.items() if b"@" in data.replace(b"$@", b"")] == []
 
 

@@ -3,10 +3,13 @@
  *
  *     ./sample -n 10 -s 7 -t 0.8 -p Am
  *     ./sample -l Amsterdam
+ *     ./sample -v
  */
 #include "charrnn_model.h"
+#include "charrnn_golden.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,7 @@
 static const char usage[] =
     "usage: sample [-n NUMBER] [-s SEED] [-t TEMPERATURE] [-k TOP_K] [-c TOP_P] [-m MAX_LENGTH] [-p PREFIX]\n"
     "       sample -l LINE\n"
+    "       sample -v\n"
     "  -n  how many texts (10)\n"
     "  -s  the seed: text number i of a seed is the same everywhere (0)\n"
     "  -t  temperature: below 1 safer, above 1 wilder, 0 always the most probable character (1)\n"
@@ -21,7 +25,8 @@ static const char usage[] =
     "  -c  only the most probable characters that hold this share of the probability, 0 to 1 (all)\n"
     "  -m  the most characters of a text, prefix included\n"
     "  -p  what every text begins with, in UTF-8\n"
-    "  -l  print the natural logarithm of the probability of a line, and its bits per character\n";
+    "  -l  print the natural logarithm of the probability of a line, and its bits per character\n"
+    "  -v  repeat what the model said when it was exported, and say whether it says the same here\n";
 
 static const char *message(int32_t error)
 {
@@ -86,6 +91,41 @@ static int sample(charrnn_request *request, uint64_t number)
     return length < 0 ? fail(message(length)) : 0;
 }
 
+/* Repeat one line of the transcript; returns 0 if this machine says another one, or finds it more or less probable. */
+static int repeats(const char *line, const charrnn_request *request, const double *log_probability)
+{
+    static char buffer[GOLDEN_MAX_LENGTH * CHARRNN_CHARACTER_BYTES + 1];
+    charrnn_state state;
+    double sum;
+    int32_t count;
+    if (charrnn_sample(&state, request, buffer, sizeof buffer) < 0 || strcmp(buffer, line) != 0) {
+        fprintf(stderr, "sample: the transcript says \"%s\", this machine \"%s\"\n", line, buffer);
+        return 0;
+    }
+    count = charrnn_log_probability(&state, line, &sum);
+    if (log_probability && !(fabs(sum - *log_probability) <= GOLDEN_TOLERANCE * (count + 1))) {
+        fprintf(stderr, "sample: \"%s\" has %.6f nats in the transcript, here %.6f\n", line, *log_probability, sum);
+        return 0;
+    }
+    return 1;
+}
+
+static int verify(void)
+{
+    charrnn_request request = CHARRNN_REQUEST;
+    int agree;
+    if (!GOLDEN_SAMPLES) return fail("this model carries no transcript: `charrnn export` adds one");
+    request.seed = GOLDEN_SEED;
+    request.max_length = GOLDEN_MAX_LENGTH;
+    request.drawing.temperature = 0.0;
+    agree = repeats(golden_lines[0], &request, NULL);
+    request.drawing.temperature = 1.0;
+    for (int i = 0; agree && i < GOLDEN_SAMPLES; i++, request.index++)
+        agree = repeats(golden_lines[i + 1], &request, &golden_log_probabilities[i]);
+    if (agree) printf("verified: %d lines are what the model said when it was exported\n", GOLDEN_SAMPLES + 1);
+    return !agree;
+}
+
 /* Take one option and its value; returns 0 if they have no meaning. */
 static int take(charrnn_request *request, uint64_t *number, char option, const char *value)
 {
@@ -114,6 +154,7 @@ int main(int count, char **words)
     charrnn_request request = CHARRNN_REQUEST;
     uint64_t number = 10;
     if (count == 2 && strcmp(words[1], "-h") == 0) return puts(usage) < 0;
+    if (count == 2 && strcmp(words[1], "-v") == 0) return verify();
     if (count == 3 && strcmp(words[1], "-l") == 0) return score(words[2]);
     for (int i = 1; i < count; i += 2)
         if (words[i][0] != '-' || strlen(words[i]) != 2 || i + 1 == count ||

@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORK ?= build
+FUZZ_SECONDS ?= 60
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts notebook golden wheel wheel-check benchmark clean
+.PHONY: help demo test check format lint types contracts notebook golden wheel wheel-check benchmark clean fuzz
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -59,6 +60,9 @@ wheel-check: wheel ## run the runtime's tests on an installed wheel, where Tenso
 	$(WORK)/base/bin/python -m pip install --quiet --disable-pip-version-check $(WORK)/dist/*.whl pytest hypothesis
 	$(WORK)/base/bin/python tests/end_to_end/base_only_check.py tests/golden/one_layer
 	$(WORK)/base/bin/python -m pytest -c tests/pytest_installed.ini --rootdir . tests/runtime
+
+fuzz: $(VENV)/installed ## feed the text functions of the C export odd input for FUZZ_SECONDS
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) $(WORK)

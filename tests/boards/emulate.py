@@ -1,0 +1,100 @@
+"""Compile an exported C model for a microcontroller, run it in qemu, and read what it said."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+BOARDS = Path(__file__).parent
+COMPILER = "arm-none-eabi-gcc"
+EMULATOR = "qemu-system-arm"
+NEEDED = {COMPILER: "gcc-arm-none-eabi and libnewlib-arm-none-eabi", EMULATOR: "qemu-system-arm"}
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+
+
+@dataclass(frozen=True)
+class Core:
+    """A kind of processor, and the board of qemu that has it."""
+
+    machine: str
+    flags: tuple[str, ...]
+
+
+CORES = {
+    "Cortex-M4F": Core("mps2-an386", ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")),
+    "Cortex-M3": Core("mps2-an385", ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft")),
+}
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """What a board said, and what the model takes there."""
+
+    names: tuple[str, ...]
+
+    flash: int
+    """Bytes of code and constants of charrnn_model.c, the C library not counted."""
+
+    memory: int
+    """Bytes of variables of charrnn_model.c; the state and the line are the caller's."""
+
+    state: int
+    """Bytes of the state and the line buffer."""
+
+    stack: int
+    """The most bytes of stack below the call of charrnn_sample, the C library's exp included."""
+
+    instructions: int
+    """A character, of the name that took most."""
+
+
+def missing() -> str | None:
+    """Return what is not installed, in words, or None."""
+    packages = [package for program, package in NEEDED.items() if shutil.which(program) is None]
+    return f"install {' and '.join(packages)} to run the C export on emulated boards" if packages else None
+
+
+def emulate(core: Core, sources: Mapping[str, bytes], folder: Path, *, number: int, seed: int) -> Emulated:
+    """Draw names on an emulated board.
+
+    Args:
+        core: Which processor.
+        sources: What `charrnn_export.c_format.convert` returned.
+        folder: Where to compile.
+        number: How many names.
+        seed: Of the names.
+    """
+    for name, data in sources.items():
+        (folder / name).write_bytes(data)
+    flags = (*core.flags, "-O2", "-ffunction-sections", "-fdata-sections", f"-I{folder}", f"-I{BOARDS}")
+    for source in (folder / "charrnn_model.c", BOARDS / "names.c", BOARDS / "board.c"):
+        strict = STRICT if source.name != "board.c" else ("-std=gnu11", "-Wall", "-Werror")
+        define = (f"-DNUMBER={number}", f"-DSEED={seed}")
+        run(COMPILER, *flags, *strict, *define, "-c", source, "-o", folder / f"{source.stem}.o")
+    objects = [folder / f"{name}.o" for name in ("charrnn_model", "names", "board")]
+    link = ("-nostartfiles", "--specs=nosys.specs", f"-T{BOARDS / 'mps2.ld'}", "-Wl,--gc-sections")
+    run(COMPILER, *flags, *link, *objects, "-lm", "-o", folder / "names.elf")
+    said = run(
+        *(EMULATOR, "-M", core.machine, "-display", "none", "-monitor", "none", "-serial", "none"),
+        *("-chardev", "stdio,id=said", "-semihosting-config", "enable=on,chardev=said"),
+        *("-icount", "shift=0", "-kernel", folder / "names.elf"),
+    )
+    *names, figures = said.splitlines()
+    stack, instructions = map(int, figures.removeprefix("# ").split())
+    flash, memory = size(folder / "charrnn_model.o")
+    return Emulated(tuple(names), flash, memory, size(folder / "names.o")[1], stack, instructions)
+
+
+def size(compiled: Path) -> tuple[int, int]:
+    """Return the bytes of flash (code, constants, initial values) and of memory of an object file."""
+    text, data, bss = map(int, run("arm-none-eabi-size", compiled).splitlines()[1].split()[:3])
+    return text + data, data + bss
+
+
+def run(*command: object) -> str:
+    """Run a program and return what it printed."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {done.stdout[-500:]}{done.stderr[-2000:]}")
+    return done.stdout

@@ -5,7 +5,7 @@ grouped by width. Which lines make which batch is a pure function of (seed, epoc
 exactly what it would have seen. TensorFlow is not known here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from charrnn.token_file import TokenFile
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.step import Int32
+from charrnn_runtime.step import Float32, Int32
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
 
 PADDING = -1
@@ -40,6 +40,9 @@ class Batch:
     targets: Int32
     """[width, rows]: the line, then the boundary; `PADDING` behind it, and in rows without a line."""
 
+    wanted: Float32 | None = None
+    """[width, rows, vocab_size]: distributions to learn instead of the targets; zeros where there is none."""
+
     goes_on: bool = False
     """Whether each row goes on where that of the batch before ended: the windows of a text, but not lines."""
 
@@ -52,11 +55,12 @@ class Batch:
 class Lines:
     """Encoded lines, one behind the other in one array."""
 
-    def __init__(self, lines: Sequence[Tokens]) -> None:
+    def __init__(self, lines: Sequence[Tokens], wanted: Float32 | None = None) -> None:
         """Join lines.
 
         Args:
             lines: int32 [length] each, without boundaries.
+            wanted: float32 [characters to predict, vocab_size], in the order of the lines: distributions to learn.
 
         Raises:
             InputError: No line at all, or one longer than `MAX_LINE_LENGTH`.
@@ -71,6 +75,7 @@ class Lines:
         boundary = np.array([BOUNDARY], np.int32)
         self.tokens: Tokens = np.concatenate([boundary, *(part for line in lines for part in (line, boundary))])
         self.widths = lengths + 1
+        self._wanted = wanted
         self._starts = np.cumsum(self.widths) - self.widths
 
     def __len__(self) -> int:
@@ -94,25 +99,26 @@ class Lines:
         position = np.where(inside, self._starts[rows] + time, 0)
         inputs = np.where(inside, self.tokens[position], BOUNDARY)
         targets = np.where(inside, self.tokens[position + 1], PADDING)
-        return Batch(inputs.astype(np.int32), targets.astype(np.int32))
+        wanted = None if self._wanted is None else self._wanted[position] * inside[:, :, None]
+        return Batch(inputs.astype(np.int32), targets.astype(np.int32), wanted)
 
 
 def training_batches(
-    lines: Lines, batch_size: int, seed: int, start: int = 0, *, max_widths: int = MAX_WIDTHS
+    lines_of: Callable[[int], Lines], widths: NDArray[np.int64], batch_size: int, seed: int, start: int = 0
 ) -> Iterator[Batch]:
     """Yield batches for ever: every line once an epoch, epoch after epoch.
 
     Args:
-        lines: What to train on.
+        lines_of: What to train on in an epoch, by its number from 0; always as many lines.
+        widths: int64 [number], rising: the widths that batches may have, see `choose_widths`.
         batch_size: Rows of every batch; the last of an epoch may hold rows without a line.
         seed: 0 to 2**64 - 1.
         start: How many batches to skip: those that an earlier part of the run has used.
-        max_widths: How many widths batches may have; every one is compiled once.
     """
-    widths = choose_widths(lines.widths, max_widths)
-    padded = widths[np.searchsorted(widths, lines.widths)]
-    per_epoch = -(-len(lines) // batch_size)
+    per_epoch = -(-len(lines_of(0)) // batch_size)
     for epoch in count(start // per_epoch):
+        lines = lines_of(epoch)
+        padded = widths[np.searchsorted(widths, lines.widths)]
         order = epoch_order(padded, batch_size, seed, epoch)
         for rows in order[start % per_epoch if epoch == start // per_epoch else 0 :]:
             yield lines.batch(rows, int(padded[rows[rows >= 0]].max()))

@@ -97,7 +97,8 @@ class Learner:
         masks = self._dropout.masks(self._sizes, self._options.batch_size, self._options.seed, step)
         rows = {name: mask[self._rows] if _is_by_row(name) else mask for name, mask in masks.items()}
         state = self._state if batch.goes_on else self._start
-        arguments = (batch.inputs[:, self._rows], batch.targets[:, self._rows], state, rows)
+        targets = batch.targets if batch.wanted is None else batch.wanted
+        arguments = (batch.inputs[:, self._rows], targets[:, self._rows], state, rows)
         nats, gradients, self._state = self._summation.sum_up(self._gradients, arguments)
         self._update(gradients, tf.constant(step, tf.float32))
         return float(nats)
@@ -139,9 +140,11 @@ class Learner:
 
     def _signature(self) -> list[Any]:
         tokens = tf.TensorSpec([None, self._num_rows], tf.int32)
+        wanted = tf.TensorSpec([None, self._num_rows, self._sizes.vocab_size], tf.float32)
         states = tuple(tf.TensorSpec(array.shape, tf.float32) for array in self._start)
         shapes = self._dropout.shapes(self._sizes, self._num_rows)
-        return [tokens, tokens, states, {name: tf.TensorSpec(shape, tf.uint8) for name, shape in shapes.items()}]
+        targets = wanted if self._options.teacher_iterations else tokens
+        return [tokens, targets, states, {name: tf.TensorSpec(shape, tf.uint8) for name, shape in shapes.items()}]
 
     def _compute_gradients(
         self, inputs: Tensor, targets: Tensor, state: tuple[Tensor, ...], masks: Mapping[str, Tensor]
@@ -168,10 +171,11 @@ def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: float32 [time, batch, vocab_size].
-        targets: int32 [time, batch], `PADDING` where there is none.
+        targets: int32 [time, batch], `PADDING` where there is none; or distributions, float32 [time, batch,
+            vocab_size], zeros where there is none.
     """
     # A row of zeros where there is no target. TensorFlow's own cross-entropy prints a warning with every compilation.
-    wanted = tf.one_hot(targets, logits.shape[-1])
+    wanted = tf.one_hot(targets, logits.shape[-1]) if len(targets.shape) == 2 else targets
     return -tf.reduce_sum(wanted * tf.nn.log_softmax(logits))
 
 

@@ -68,6 +68,9 @@ class TrainingOptions:
     average_decay: float | None = None
     """Decay a step of the averaged weights (EMA) that are validated and kept; 0 (no average) up to below 1."""
 
+    teacher_iterations: int | None = None
+    """Steps of a teacher that is trained first (see `charrnn.teacher`); 0 has none. Of lines only."""
+
     evaluate_every: int | None = None
     """Steps between two looks at the validation lines; 1 or more."""
 
@@ -112,6 +115,11 @@ class TrainingOptions:
                 continue
             if not is_legal(value):
                 raise InputError(f"option {name}: expected {expected}, received {value!r}; correct it or leave it out")
+        if self.mode == "text" and self.teacher_iterations:
+            raise InputError(
+                f"option teacher_iterations: expected 0 for a text, received {self.teacher_iterations}; a teacher makes up "
+                "lines. Leave it out"
+            )
         shares = self.held_out_share("validation"), self.held_out_share("test")
         if sum(shares) >= 1:
             raise InputError(
@@ -160,6 +168,7 @@ class ResolvedOptions(TrainingOptions):
     dropout_output: float
     dropout_recurrent: float
     average_decay: float
+    teacher_iterations: int
     evaluate_every: int
     patience: int
     validation_share: float
@@ -220,6 +229,7 @@ _RULES: Mapping[str, Rule] = {
     "dropout_output": _DROPOUT,
     "dropout_recurrent": _DROPOUT,
     "average_decay": _number("a number from 0 to below 1", lambda value: 0 <= value < 1),
+    "teacher_iterations": _whole(0),
     "evaluate_every": _whole(1),
     "patience": _whole(1),
     "sample_every": _whole(0),

@@ -56,6 +56,10 @@ class Reporter(Protocol):
         """Hear what the model writes after `step` steps."""
         ...
 
+    def stage(self, sentence: str) -> None:
+        """Hear what is being done from now on; a teacher is trained before the run itself begins."""
+        ...
+
     def report(self, outcome: str) -> None:
         """Hear where the finished run's report is, or why there is none."""
         ...
@@ -68,6 +72,9 @@ class Silent:
         """Do nothing."""
 
     def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
+        """Do nothing."""
+
+    def stage(self, sentence: str) -> None:
         """Do nothing."""
 
     def report(self, outcome: str) -> None:

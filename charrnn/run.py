@@ -8,6 +8,7 @@
     loss.png           the losses against the steps, and report.html with all a person may want to see of the run
     tensorboard/       the same losses for TensorBoard, if it was asked for
     checkpoints/       while it trains: the last two states it can go on from; see `charrnn.checkpoint`
+    teacher/           the run of the teacher, of lines that have one; see `charrnn.teacher`
     splits/            train, validation and test, as the model saw them; see `charrnn.sides`
 
 Every file is written under a temporary name and renamed. A run that is replaced is first moved aside (to
@@ -22,7 +23,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -47,11 +48,12 @@ TRAINING = "training.json"
 HISTORY = "history.csv"
 SPLITS = "splits"
 CHECKPOINTS = "checkpoints"
+TEACHER = "teacher"
 LOSS_PICTURE = "loss.png"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
 
-_WRITTEN_LATER = frozenset({CHECKPOINTS, "bundle", LOSS_PICTURE, REPORT, TENSORBOARD})
+_WRITTEN_LATER = frozenset({CHECKPOINTS, TEACHER, "bundle", LOSS_PICTURE, REPORT, TENSORBOARD})
 _OURS = frozenset({CONFIG, TRAINING, HISTORY, SPLITS, RUN_DESCRIPTION, RUN_WEIGHTS, *_WRITTEN_LATER})
 
 
@@ -125,6 +127,20 @@ class RunConfig:
             return cls(options, TrainingOptions.from_json(value["set_by_user"]), Data(**value["data"]))
         except (KeyError, TypeError, AttributeError, InputError) as error:
             raise ModelFileError(f"{name} is damaged: expected the options and data of a run ({error})") from error
+
+
+class Measured(Protocol):
+    """What is written down of the sides of a run; see `charrnn.sides.Sides`."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many lines, or characters of a text, each side has."""
+        ...
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What is worth writing down of how it is learned from."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -229,18 +245,18 @@ class Run:
         write_atomically(self.path / HISTORY, text.getvalue().encode())
 
     def finish(
-        self, result: TrainingResult, sizes: Mapping[str, int], vocabulary: Vocabulary, baseline: Baseline | None
+        self, result: TrainingResult, sides: Measured, vocabulary: Vocabulary, baseline: Baseline | None
     ) -> dict[str, Any]:
         """Write the figures, last of all, and return them as training.json has them.
 
         Args:
             result: How the run ended.
-            sizes: How many lines, or characters of a text, each side has.
+            sides: What it learned from and was measured on.
             vocabulary: All their characters.
             baseline: What counting reaches on the same sides, if anybody has counted.
         """
         data = self.config.data.to_json() | {"duplicates_removed": not self.config.options.keep_duplicates}
-        record = training_record(data, sizes, result, baseline)
+        record = training_record(data, sides.sizes, result, baseline) | sides.notes
         self.write_description(vocabulary, record)
         write_json_atomically(self.path / TRAINING, record)
         return record

@@ -12,7 +12,7 @@ import tensorflow as tf
 from charrnn.progress import Progress, Reporter, SampledLine
 from charrnn.record import HistoryRow
 from charrnn.report.reading import read_history
-from charrnn.run import TENSORBOARD
+from charrnn.run import HISTORY, TENSORBOARD
 from charrnn_runtime.errors import OperationError
 
 # What TensorBoard's own `summary.scalar` writes; TensorFlow has it only where TensorBoard is installed.
@@ -36,7 +36,8 @@ class TensorBoardReporter:
         Raises:
             OperationError: They could not be written.
         """
-        if progress.evaluated:
+        # While a teacher is trained the run itself has no history.
+        if progress.evaluated and (self._run / HISTORY).is_file():
             try:
                 self._write(read_history(self._run))
             except tf.errors.OpError as error:
@@ -49,6 +50,10 @@ class TensorBoardReporter:
     def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
         """Pass them on."""
         self._listener.samples(step, lines)
+
+    def stage(self, sentence: str) -> None:
+        """Pass it on."""
+        self._listener.stage(sentence)
 
     def report(self, outcome: str) -> None:
         """Pass it on."""

@@ -173,7 +173,7 @@ class _Training:
         if self._kept:
             # Again: an interrupt may have come between finding the best weights and writing them.
             self._run.write_weights(best.arrays)
-            self._run.finish(result, self._sides.sizes, self._vocabulary, self._baseline)
+            self._run.finish(result, self._sides, self._vocabulary, self._baseline)
             if stopped_by != "not finite":
                 self._run.discard_replaced()
             if stopped_by != "interrupt":

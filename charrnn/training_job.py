@@ -1,25 +1,25 @@
 """One training run from its input to its figures: read, split, choose the recipe, train. Prints nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from charrnn.baseline import Baseline
 from charrnn.checkpoint import Checkpoint, read_newest
 from charrnn.held_out import HeldOutFiles
 from charrnn.input import Input, read_input
 from charrnn.items import STANDARD_INPUT
-from charrnn.options import TrainingOptions
+from charrnn.options import ResolvedOptions, TrainingOptions
 from charrnn.progress import Reporter
-from charrnn.recipe import resolve
-from charrnn.record import TrainingResult
-from charrnn.run import CONFIG, SPLITS, Run, RunConfig, read_config
-from charrnn.sides import Sides, read_sides
+from charrnn.recipe import TEACHER_STATE_SIZE, resolve
+from charrnn.record import TrainingResult, figures
+from charrnn.run import CONFIG, SPLITS, TEACHER, Run, RunConfig, read_config
+from charrnn.sides import LineSides, Sides, read_sides
 from charrnn_runtime.errors import InputError, ModelFileError
 from charrnn_runtime.files import read_json
-from charrnn_runtime.loading import ARTIFACTS, RUN_DESCRIPTION, newest_run
+from charrnn_runtime.loading import ARTIFACTS, RUN_DESCRIPTION, RUN_WEIGHTS, newest_run, read_arrays
 from charrnn_runtime.manifest import Description
 from charrnn_runtime.terminal import Stopped
 from charrnn_runtime.vocabulary import Vocabulary
@@ -125,6 +125,31 @@ class TrainingJob:
             self.run.restore_replaced()
             raise
 
+    def _taught(self, reporter: Reporter) -> Sides:
+        """Return the sides with a teacher, which is trained now unless an earlier part of the run has done so."""
+        from charrnn.evaluation import step_of
+        from charrnn.train import train
+
+        if not isinstance(self.sides, LineSides):
+            return self.sides
+        config, split = self.run.config, self.sides.split
+        options = _as_teacher(config.options, self.sides.num_characters, len(split.train))
+        own = RunConfig(options, options, config.data)
+        run = Run.reopen(self.run.path / TEACHER, own) or Run.create(self.run.path / TEACHER, own)
+        if not run.has_ended:
+            reporter.stage(f"first a teacher: {options.state_size} units, {options.iterations:,} steps")
+            # Nobody looks at the test lines for its sake.
+            sides = LineSides(replace(split, test=split.validation), self.vocabulary)
+            try:
+                train(sides, self.vocabulary, run, reporter, start=read_newest(run.checkpoints)[0])
+            except (KeyboardInterrupt, Stopped) as error:
+                restored = self.run.restore_replaced()
+                kept = "holds the run that was there before" if restored else "goes on with --resume"
+                raise type(error)(f"stopped while the teacher was trained; {self.run.path} {kept}") from error
+        taught = self.sides.taught_by(step_of(read_arrays(run.path / RUN_WEIGHTS)))
+        reporter.stage(f"the teacher: {_in_words(taught.notes['teacher'])}; now the run itself learns from it")
+        return taught
+
     def carry_out(self, reporter: Reporter) -> TrainingResult:
         """Train, write the report, and return the figures; see `charrnn.train.train`.
 
@@ -133,9 +158,18 @@ class TrainingJob:
         """
         from charrnn.train import train
 
-        result = train(self.sides, self.vocabulary, self.run, reporter, baseline=self.baseline, start=self.start)
+        sides = self._taught(reporter) if self.run.config.options.teacher_iterations else self.sides
+        result = train(sides, self.vocabulary, self.run, reporter, baseline=self.baseline, start=self.start)
         reporter.report(_write_report(self.run.path))
         return result
+
+
+def _in_words(teacher: Mapping[str, Any]) -> str:
+    bits = figures(teacher["validation_nats"])["bits_per_character"]
+    return (
+        f"{bits:.3f} bits per character on validation, {teacher['weight_of_counts']:.0%} of it counts "
+        f"({teacher['order']}-gram, discount {teacher['discount']})"
+    )
 
 
 def _written(read: Input, run: Run) -> Sides:
@@ -154,6 +188,20 @@ def _check_same(folder: Path, options: TrainingOptions, requested: TrainingOptio
                 f"cannot go on with the run in {folder} with {name} {value}: it was started with {before[name]}. Leave "
                 "the option out, or start another run"
             )
+
+
+def _as_teacher(options: ResolvedOptions, num_characters: int, num_lines: int) -> ResolvedOptions:
+    """Return what the teacher's network is trained with: the plain recipe of its size."""
+    chosen = TrainingOptions(
+        iterations=options.teacher_iterations,
+        teacher_iterations=0,
+        state_size=min(options.state_size, TEACHER_STATE_SIZE),
+        seed=options.seed,
+        keep_duplicates=options.keep_duplicates,
+        normalize=options.normalize,
+        lowercase=options.lowercase,
+    )
+    return resolve(chosen, num_lines, num_characters)
 
 
 def _write_report(path: Path) -> str:

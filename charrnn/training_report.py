@@ -67,6 +67,10 @@ class TerminalReport:
         for line in lines:
             self._line(f"  {_NOVELTY[line.seen]}{line.text}")
 
+    def stage(self, sentence: str) -> None:
+        """Say so."""
+        self._line(sentence)
+
     def report(self, outcome: str) -> None:
         """Remember it for the end."""
         self._report = outcome

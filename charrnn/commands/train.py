@@ -86,6 +86,10 @@ def train(
     average_decay: Annotated[
         float | None, typer.Option(help="How slowly the averaged weights follow; 0 keeps no average.")
     ] = None,
+    teacher_iterations: Annotated[
+        int | None,
+        typer.Option(help="Lines: steps of a teacher that is trained first and mixed with counts; 0 has none."),
+    ] = None,
     evaluate_every: Annotated[int | None, typer.Option(help="Steps between two looks at the validation lines.")] = None,
     patience: Annotated[
         int | None, typer.Option(help="Looks in a row without a better validation loss after which training stops.")

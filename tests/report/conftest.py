@@ -66,7 +66,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         run.write_weights(tiny_arrays(vocabulary.size, 4))
         run.write_history(history)
         if result is not None:
-            run.finish(result, sides.sizes, vocabulary, None)
+            run.finish(result, sides, vocabulary, None)
         return run.path
 
     return make

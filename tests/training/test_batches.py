@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from charrnn.batches import (
     MAX_LINE_LENGTH,
+    MAX_WIDTHS,
     PADDING,
     Batch,
     Lines,
@@ -24,6 +25,10 @@ line_lists = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_
 
 def encoded(lines: list[list[int]]) -> list[Tokens]:
     return [np.array(line, np.int32) for line in lines]
+
+
+def widths_of(lines: Lines) -> np.ndarray:
+    return choose_widths(lines.widths, MAX_WIDTHS)
 
 
 def lines_in(batch: Batch) -> list[tuple[int, ...]]:
@@ -44,7 +49,9 @@ def test_a_line_is_read_after_a_boundary_and_ends_with_one() -> None:
 @given(line_lists, st.integers(1, 9), st.integers(0, 2**64 - 1))
 def test_an_epoch_holds_every_line_once(lines: list[list[int]], batch_size: int, seed: int) -> None:
     joined = Lines(encoded(lines))
-    batches = list(islice(training_batches(joined, batch_size, seed), -(-len(lines) // batch_size)))
+    batches = list(
+        islice(training_batches(lambda _: joined, widths_of(joined), batch_size, seed), -(-len(lines) // batch_size))
+    )
     received = sorted(line for batch in batches for line in lines_in(batch))
     assert received == sorted((*line, BOUNDARY) for line in lines)
     assert sum(batch.num_characters for batch in batches) == joined.num_characters
@@ -54,8 +61,8 @@ def test_an_epoch_holds_every_line_once(lines: list[list[int]], batch_size: int,
 @given(line_lists, st.integers(1, 5), st.integers(0, 40))
 def test_a_run_that_goes_on_sees_what_it_would_have_seen(lines: list[list[int]], batch_size: int, start: int) -> None:
     joined = Lines(encoded(lines))
-    whole = islice(training_batches(joined, batch_size, 3), start, start + 5)
-    resumed = islice(training_batches(joined, batch_size, 3, start), 5)
+    whole = islice(training_batches(lambda _: joined, widths_of(joined), batch_size, 3), start, start + 5)
+    resumed = islice(training_batches(lambda _: joined, widths_of(joined), batch_size, 3, start), 5)
     for one, other in zip(whole, resumed, strict=True):
         assert np.array_equal(one.inputs, other.inputs)
         assert np.array_equal(one.targets, other.targets)
@@ -79,7 +86,7 @@ def test_lines_of_like_lengths_stand_together() -> None:
 def test_padding_costs_little_on_lengths_like_those_of_names() -> None:
     random = np.random.default_rng(0)
     lines = Lines([np.ones(length, np.int32) for length in random.binomial(24, 0.4, 3000)])
-    batches = list(islice(training_batches(lines, 64, 0), -(-3000 // 64)))
+    batches = list(islice(training_batches(lambda _: lines, widths_of(lines), 64, 0), -(-3000 // 64)))
     assert sum(batch.num_characters for batch in batches) / sum(batch.inputs.size for batch in batches) > 0.9
 
 

@@ -35,16 +35,42 @@ def test_what_a_person_set_is_not_changed_even_where_it_is_zero() -> None:
 def test_the_recipe_gives_the_trials_it_was_fitted_to(
     num_lines: int, num_characters: int, units: int, dropouts: tuple[float, float, float]
 ) -> None:
-    resolved = resolve(TrainingOptions(state_size=units), num_lines, num_characters)
+    resolved = resolve(TrainingOptions(state_size=units, teacher_iterations=0), num_lines, num_characters)
     received = (resolved.dropout_embedding, resolved.dropout_output, resolved.dropout_recurrent)
     assert received == pytest.approx(dropouts, abs=0.06)
 
 
 def test_more_data_means_less_dropout_and_more_steps() -> None:
-    small, large = (resolve(TrainingOptions(state_size=128), lines, 10 * lines) for lines in (2_000, 100_000))
+    options = TrainingOptions(state_size=128, teacher_iterations=0)
+    small, large = (resolve(options, lines, 10 * lines) for lines in (2_000, 100_000))
     assert large.dropout_embedding < small.dropout_embedding
     assert large.dropout_recurrent < small.dropout_recurrent
     assert large.iterations > small.iterations
+
+
+def test_lines_have_a_teacher_unless_the_run_is_a_small_or_a_chosen_one() -> None:
+    taught = resolve(TrainingOptions(), 2400, 26_000)
+    assert (taught.teacher_iterations, taught.state_size) == (2500, 256)
+    assert taught.dropout_recurrent < resolve(TrainingOptions(teacher_iterations=0), 2400, 26_000).dropout_recurrent
+    for chosen in (
+        {"iterations": 500},
+        {"state_size": 32},
+        {"mode": "text"},
+        {"mode": "text", "teacher_iterations": 9},
+    ):
+        assert resolve(TrainingOptions.from_json(chosen), 2400, 2_600_000).teacher_iterations == 0
+    asked = TrainingOptions(state_size=5, iterations=500, teacher_iterations=100)
+    assert resolve(asked, 2400, 26_000).teacher_iterations == 100
+    with pytest.raises(InputError, match="option teacher_iterations: expected 0 for a text, received 9"):
+        TrainingOptions(mode="text", teacher_iterations=9)
+
+
+@pytest.mark.parametrize("num_characters", [1_000, 30_000, 1_000_000, 1_000_000_000])
+def test_the_recipe_of_a_text_has_windows_that_fit(num_characters: int) -> None:
+    options = resolve(TrainingOptions(mode="text"), 1, num_characters)
+    assert options.window * (options.batch_size + 1) + 1 <= num_characters
+    assert options.iterations <= 100_000 or num_characters > 10**8
+    assert (options.validation_share, options.test_share) == (0.05, 0.05)
 
 
 def test_excess_is_the_logarithm_of_weights_a_character() -> None:

@@ -46,7 +46,7 @@ def finished_run(path: Path, run_config: RunConfig, *, force: bool = False) -> R
     SIDES.write(run.make_splits_folder())
     run.write_description(VOCABULARY, {})
     run.write_weights(ARRAYS)
-    run.finish(RESULT, SIDES.sizes, VOCABULARY, None)
+    run.finish(RESULT, SIDES, VOCABULARY, None)
     return run
 
 

@@ -1,8 +1,9 @@
 """From logits to a token: temperature, top_k, top_p, and the inverse of the cumulative distribution.
 
 Small pure functions on arrays, float64 inside, so that the engines' float32 logits are the only thing that can differ
-from one machine to another. The order is fixed: logits / temperature, top_k, top_p, renormalise, draw with one uniform.
-None means off, everywhere. Nothing here knows the step or its state.
+from one machine to another. The order is fixed: banned tokens, logits / temperature, top_k, top_p, renormalise, draw with
+one uniform. None means off, everywhere. Nothing here knows the step or its state. docs/random_stream.md holds the rule
+for other languages, with numbers to check a port by.
 """
 
 import math
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn_runtime.errors import InputError, OperationError
 from charrnn_runtime.step import Int32
+from charrnn_runtime.vocabulary import BOUNDARY
 
 Float64 = NDArray[np.float64]
 
@@ -22,6 +24,8 @@ MAX_SEED = 2**64 - 1
 """A seed is one 64-bit half of a Philox key."""
 
 _CHUNK = 64
+_PER_BLOCK = 4
+"""Uniforms that Philox makes of one value of its counter."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class Drawing:
 
     top_p: float | None = None
     """Only the fewest tokens that hold this share (0 to 1) of the probability are kept; None keeps all."""
+
+    banned: tuple[int, ...] = ()
+    """Tokens that are never drawn."""
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning, NaN included."""
@@ -59,13 +66,16 @@ class Drawing:
         return self.temperature == 0
 
 
-def draw(logits: NDArray[np.floating], uniforms: Float64, drawing: Drawing) -> Int32:
+def draw(
+    logits: NDArray[np.floating], uniforms: Float64, drawing: Drawing, may_end: NDArray[np.bool_] | None = None
+) -> Int32:
     """Draw one token a row.
 
     Args:
         logits: [batch, vocab_size].
         uniforms: float64 [batch], each in [0, 1); not looked at when greedy.
         drawing: How.
+        may_end: bool [batch]: the rows that may draw a boundary; None for all.
 
     Returns:
         int32 [batch].
@@ -73,17 +83,54 @@ def draw(logits: NDArray[np.floating], uniforms: Float64, drawing: Drawing) -> I
     Raises:
         OperationError: A logit is NaN or infinite: whatever was drawn from it would mean nothing.
     """
-    if not np.isfinite(logits.max()):
-        raise OperationError("the model gave a logit that is not finite; `charrnn verify` checks it on this device")
+    scaled = logits.astype(np.float64)
+    if drawing.banned:
+        scaled[:, drawing.banned] = -np.inf
+    if may_end is not None:
+        scaled[~may_end, BOUNDARY] = -np.inf
+    highest = scaled.max(axis=1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise _not_finite()
     if drawing.greedy:
-        best: Int32 = logits.argmax(axis=1).astype(np.int32)
+        best: Int32 = scaled.argmax(axis=1).astype(np.int32)
         return best
-    weights = unnormalised(logits, drawing.temperature)
-    if drawing.top_k is not None:
-        weights = keep_top_k(weights, drawing.top_k)
-    if drawing.top_p is not None:
-        weights = keep_top_p(weights, drawing.top_p)
-    return inverse_cdf(weights, uniforms)
+    scaled -= highest
+    return inverse_cdf(_filtered(_weigh(scaled, drawing.temperature), drawing), uniforms)
+
+
+def draw_one(logits: NDArray[np.floating], uniform: float, drawing: Drawing, may_end: bool = True) -> int:
+    """Draw one token from one row; the same as `draw`, in as few calls as a single row needs.
+
+    Args:
+        logits: [vocab_size].
+        uniform: In [0, 1); not looked at when greedy.
+        drawing: How.
+        may_end: Whether a boundary may be drawn.
+
+    Raises:
+        OperationError: A logit is NaN or infinite.
+    """
+    scaled = logits.astype(np.float64)
+    if drawing.banned:
+        scaled[drawing.banned,] = -np.inf
+    if not may_end:
+        scaled[BOUNDARY] = -np.inf
+    best = scaled.argmax()
+    highest = scaled[best]
+    if not math.isfinite(highest):
+        raise _not_finite()
+    if drawing.temperature == 0:
+        return int(best)
+    scaled -= highest
+    weights = _weigh(scaled, drawing.temperature)
+    if drawing.top_k is not None or drawing.top_p is not None:
+        weights = _filtered(weights[np.newaxis], drawing)[0]
+    running = np.add.accumulate(weights)
+    total = running[-1]
+    target = uniform * total
+    if not target < total:
+        target = np.nextafter(total, 0)
+    return int(running.searchsorted(target, "right"))
 
 
 def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
@@ -94,9 +141,27 @@ def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
     """
     scaled = logits.astype(np.float64)
     scaled -= scaled.max(axis=1, keepdims=True)
-    with np.errstate(over="ignore"):  # at a temperature next to 0 the others become -inf, weight 0
-        scaled /= temperature
-    return np.exp(scaled, out=scaled)
+    return _weigh(scaled, temperature)
+
+
+def _weigh(below_highest: Float64, temperature: float) -> Float64:
+    """Return exp(x / temperature), in the array that was given."""
+    if temperature != 1:
+        with np.errstate(over="ignore"):  # at a temperature next to 0 the others become -inf, weight 0
+            below_highest /= temperature
+    return np.exp(below_highest, out=below_highest)
+
+
+def _filtered(weights: Float64, drawing: Drawing) -> Float64:
+    if drawing.top_k is not None:
+        weights = keep_top_k(weights, drawing.top_k)
+    if drawing.top_p is not None:
+        weights = keep_top_p(weights, drawing.top_p)
+    return weights
+
+
+def _not_finite() -> OperationError:
+    return OperationError("the model gave a logit that is not finite; `charrnn verify` checks it on this device")
 
 
 def keep_top_k(weights: Float64, k: int) -> Float64:
@@ -141,7 +206,7 @@ def inverse_cdf(weights: Float64, uniforms: Float64) -> Int32:
     >>> inverse_cdf(np.array([[1.0, 0.0, 3.0]]), np.array([0.25])).tolist()
     [2]
     """
-    running = weights.cumsum(axis=1)
+    running = np.add.accumulate(weights, axis=1)
     total = running[:, -1]
     # uniform * total may round up to the total itself, which no running sum passes.
     target = np.minimum(uniforms * total, np.nextafter(total, 0))
@@ -149,24 +214,47 @@ def inverse_cdf(weights: Float64, uniforms: Float64) -> Int32:
     return passed
 
 
+class Uniforms:
+    """The uniforms of every sample of a seed: those of sample i are what numpy's Philox yields for the key (seed, i).
+
+    Philox is counter-based, so any of them can be had without those before. One object serves one loop: not for threads
+    to share.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """Stand ready for all samples of a seed.
+
+        Args:
+            seed: 0 to 2**64 - 1.
+
+        Raises:
+            InputError: The seed is not a 64-bit number.
+        """
+        if not 0 <= operator.index(seed) <= MAX_SEED:
+            raise InputError(f"seed: expected a whole number from 0 to {MAX_SEED}, received {seed}")
+        self._philox = np.random.Philox(key=np.array([seed, 0], np.uint64))
+        self._generator = np.random.Generator(self._philox)
+        # Setting the state of one Philox is some thirty times cheaper than making another (measured).
+        self._state = self._philox.state
+
+    def fill(self, out: Float64, index: int, start: int = 0) -> None:
+        """Write the uniforms number start, start + 1, ... of a sample.
+
+        Args:
+            out: float64 [count], contiguous: where they go.
+            index: The number of the sample, 0 to 2**64 - 1.
+            start: A multiple of 4.
+        """
+        self._state["state"]["key"][1] = index
+        self._state["state"]["counter"][0] = start // _PER_BLOCK
+        self._philox.state = self._state
+        self._generator.random(out=out)
+
+
 def uniform_stream(seed: int, index: int) -> Iterator[float]:
-    """Yield the uniforms of sample number `index` of a seed, for ever: numpy's Philox with the key (seed, index).
-
-    Args:
-        seed: 0 to 2**64 - 1.
-        index: 0 to 2**64 - 1.
-    """
-    generator = uniform_generator(seed, index)
+    """Yield the uniforms of one sample, for ever; see `Uniforms`."""
+    uniforms, chunk, start = Uniforms(seed), np.empty(_CHUNK), 0
     while True:
-        yield from generator.random(_CHUNK).tolist()
-
-
-def uniform_generator(seed: int, index: int) -> np.random.Generator:
-    """Return the generator behind `uniform_stream`; drawing n numbers at once gives its first n.
-
-    Raises:
-        InputError: The seed is not a 64-bit number.
-    """
-    if not 0 <= operator.index(seed) <= MAX_SEED:
-        raise InputError(f"seed: expected a whole number from 0 to {MAX_SEED}, received {seed}")
-    return np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
+        uniforms.fill(chunk, index, start)
+        yield from chunk.tolist()
+        start += _CHUNK

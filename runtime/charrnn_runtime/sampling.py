@@ -1,22 +1,27 @@
 """Driving a step: priming it with a prefix, and drawing lines from it, one by one or many at a time.
 
-Sample number i of a seed always uses the same uniforms (see `drawing.uniform_stream`), so its text depends on nothing
-but the model, the seed, i and the options: not on the batch, not on how many were asked for, not on the engine.
-`stream_tokens` is the rule in its plainest form; `sample_tokens` does the same for a batch whose finished rows are
-refilled. Characters and files are not known here.
+Sample number i of a seed always uses the same uniforms (see `drawing.Uniforms`), so its text depends on nothing but the
+model, the seed, i and the options: not on the batch, not on how many were asked for, not on the engine. `stream_tokens`
+is the rule in its plainest form; `sample_tokens` does the same for a batch whose finished rows are refilled. Characters
+and files are not known here.
 """
 
-import heapq
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from charrnn_runtime.drawing import Drawing, Float64, draw, uniform_generator, uniform_stream
+from charrnn_runtime.drawing import Drawing, Float64, Uniforms, draw, draw_one
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.step import Int32, State, Step, zero_state
+from charrnn_runtime.step import Float32, Int32, State, Step, zero_state
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
 
+Rows = NDArray[np.int64]
+"""Numbers of rows of a batch."""
+
+_FREE = -1
 _CHUNK = 64
 """Uniforms a row has ready, so that memory grows with the text drawn and not with max_length."""
 
@@ -35,10 +40,13 @@ class Request:
     """How each token is drawn."""
 
     seed: int = 0
-    """Which family of samples; see `drawing.uniform_stream`."""
+    """Which family of samples; see `drawing.Uniforms`."""
 
     stop_at_boundary: bool = True
     """Whether a drawn boundary ends the sample; in text mode the newline is a character like any other."""
+
+    min_length: int = 0
+    """The fewest tokens a sample has, prefix included: before that no boundary is drawn."""
 
     def __post_init__(self) -> None:
         """Refuse a length that leaves nothing to draw, and a prefix that has ended already."""
@@ -49,11 +57,26 @@ class Request:
                 f"max_length: expected more than the {len(self.prefix)} characters of the prefix, "
                 f"received {self.max_length}; pass a greater max_length or a shorter prefix"
             )
+        if not 0 <= self.min_length <= self.max_length:
+            raise InputError(
+                f"min_length: expected a whole number from 0 to max_length, which is {self.max_length}, "
+                f"received {self.min_length}"
+            )
         if self.stop_at_boundary and BOUNDARY in self.prefix:
             raise InputError("prefix: expected the beginning of one line, received a text with a newline in it")
 
+    @property
+    def num_draws(self) -> int:
+        """The most tokens that are drawn for one sample."""
+        return self.max_length - len(self.prefix)
 
-@dataclass(frozen=True)
+    @property
+    def num_endless(self) -> int:
+        """How many tokens are drawn first that may not be a boundary."""
+        return max(self.min_length - len(self.prefix), 0)
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSample:
     """One drawn sample."""
 
@@ -67,17 +90,23 @@ class TokenSample:
     """Whether it ended by itself, at a boundary; False if it was cut at max_length."""
 
 
-def prime(step: Step, tokens: Tokens) -> tuple[Int32, State]:
-    """Bring a step to the point where only the last token of boundary + tokens is still to be fed.
+@dataclass(frozen=True)
+class Primed:
+    """Where every sample of a request begins: a step after the boundary and the prefix."""
 
-    Returns:
-        That token, int32 [1], and the state before it, batch 1.
-    """
-    fed = np.concatenate([np.array([BOUNDARY], np.int32), tokens]).astype(np.int32)
+    logits: Float32
+    """float32 [1, vocab_size]: of the first token that is drawn."""
+
+    state: State
+    """After the last token of the prefix; batch 1."""
+
+
+def prime(step: Step, tokens: Tokens) -> Primed:
+    """Feed the boundary and some tokens to a step, from the state of zeros."""
     state = zero_state(step.units, 1)
-    for position in range(len(fed) - 1):
-        _, state = step(fed[position : position + 1], state)
-    return fed[-1:], state
+    for token in (BOUNDARY, *tokens.tolist()):
+        logits, state = step(np.array([token], np.int32), state)
+    return Primed(logits, state)
 
 
 def stream_tokens(step: Step, request: Request, index: int = 0) -> Iterator[int]:
@@ -85,62 +114,83 @@ def stream_tokens(step: Step, request: Request, index: int = 0) -> Iterator[int]
 
     The boundary that ends the sample is yielded last; a sample cut at max_length ends without one.
     """
-    token, state = prime(step, request.prefix)
-    uniforms = uniform_stream(request.seed, index)
-    for _ in range(request.max_length - len(request.prefix)):
-        logits, state = step(token, state)
-        token = draw(logits, np.array([next(uniforms)]), request.drawing)
-        yield int(token[0])
-        if request.stop_at_boundary and token[0] == BOUNDARY:
-            return
+    return _stream(step, request, prime(step, request.prefix), Uniforms(request.seed), index)
 
 
 def sample_tokens(
-    step: Step, request: Request, count: int, *, batch_size: int = 64, first_index: int = 0
+    step: Step, request: Request, count: int | None, *, batch_size: int = 64, first_index: int = 0
 ) -> Iterator[TokenSample]:
     """Draw samples number first_index to first_index + count - 1, and yield them in that order.
 
     Args:
         step: The model.
         request: What to draw.
-        count: How many samples, 1 or more.
+        count: How many samples, 1 or more; None goes on for ever.
         batch_size: How many are drawn side by side; changes the speed, not the text.
         first_index: The number of the first sample.
 
     Raises:
         InputError: A count or batch size below 1.
     """
-    if count < 1:
+    if count is not None and count < 1:
         raise InputError(f"number of samples: expected 1 or more, received {count}")
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, received {batch_size}")
-    rows = _Rows(step, request, min(batch_size, count))
-    waiting: list[tuple[int, TokenSample]] = []
-    upcoming = iter(range(first_index, first_index + count))
-    due = first_index
-    rows.start(np.arange(rows.size), upcoming)
-    while rows.size:
-        for sample in rows.advance():
-            heapq.heappush(waiting, (sample.index, sample))
-        rows.start(np.flatnonzero(rows.finished), upcoming)
-        rows.drop_finished()
-        while waiting and waiting[0][0] == due:
-            yield heapq.heappop(waiting)[1]
+    indices = itertools.count(first_index) if count is None else iter(range(first_index, first_index + count))
+    if min(batch_size, count or batch_size) == 1:
+        yield from _one_by_one(step, request, indices)
+        return
+    rows = _Rows(step, request, min(batch_size, count or batch_size))
+    waiting: dict[int, TokenSample] = {}
+    due, finished = first_index, rows.start(indices)
+    while True:
+        waiting.update((sample.index, sample) for sample in finished)
+        while due in waiting:
+            yield waiting.pop(due)
             due += 1
+        if not rows.size:
+            return
+        finished = rows.advance(indices)
+
+
+def _stream(step: Step, request: Request, primed: Primed, uniforms: Uniforms, index: int) -> Iterator[int]:
+    """Draw one sample: the rule in its plainest form."""
+    drawing, num_endless, state = request.drawing, request.num_endless, primed.state
+    logits, token, chunk = primed.logits, np.zeros(1, np.int32), np.empty(_CHUNK)
+    for position in range(request.num_draws):
+        if not position % _CHUNK:
+            uniforms.fill(chunk, index, position)
+            values = chunk.tolist()
+        drawn = draw_one(logits[0], values[position % _CHUNK], drawing, position >= num_endless)
+        yield drawn
+        if drawn == BOUNDARY and request.stop_at_boundary:
+            return
+        if position + 1 < request.num_draws:
+            token[0] = drawn
+            logits, state = step(token, state)
+
+
+def _one_by_one(step: Step, request: Request, indices: Iterator[int]) -> Iterator[TokenSample]:
+    primed, uniforms, prefix = prime(step, request.prefix), Uniforms(request.seed), request.prefix.tolist()
+    for index in indices:
+        tokens = prefix + list(_stream(step, request, primed, uniforms, index))
+        ended = tokens[-1] == BOUNDARY and request.stop_at_boundary
+        yield TokenSample(index, np.array(tokens[:-1] if ended else tokens, np.int32), ended)
 
 
 class _Rows:
-    """The samples that are being drawn: one a row of the batch, each at a position of its own."""
+    """The samples that are being drawn: one a row of the batch, each at a position of its own.
+
+    A row whose sample has ended is taken by the next one at once; rows that no sample is left for are left out in time.
+    """
 
     def __init__(self, step: Step, request: Request, size: int) -> None:
         self._step, self._request = step, request
-        self._first_token, self._first_state = prime(step, request.prefix)
-        self._length = request.max_length - len(request.prefix)
-        width = min(self._length, _CHUNK)
-        self.finished = np.ones(size, np.bool_)
-        self._index = np.zeros(size, np.int64)
-        self._position = np.zeros(size, np.int64)
-        self._generators = np.empty(size, np.object_)
+        self._primed, self._random = prime(step, request.prefix), Uniforms(request.seed)
+        width = min(request.num_draws, _CHUNK)
+        self._index = np.full(size, _FREE)
+        self._alive = np.arange(size)
+        self._position = np.zeros(size, np.int64)  # how many tokens were drawn
         self._uniforms: Float64 = np.zeros((size, width))
         self._drawn = np.zeros((size, width), np.int32)
         self._token = np.zeros(size, np.int32)
@@ -148,53 +198,74 @@ class _Rows:
 
     @property
     def size(self) -> int:
-        return len(self.finished)
+        """How many rows hold a sample."""
+        return len(self._alive)
 
-    def start(self, rows: np.ndarray, upcoming: Iterator[int]) -> None:
-        """Begin the next samples in rows that are free; rows stay finished when no sample is left."""
-        for row, index in zip(rows, upcoming, strict=False):
-            if not self._request.drawing.greedy:
-                self._generators[row] = uniform_generator(self._request.seed, index)
-            self._index[row], self._position[row], self.finished[row] = index, 0, False
-            self._token[row] = self._first_token[0]
-            for array, first in zip(self._state, self._first_state, strict=True):
-                array[row] = first[0]
+    def start(self, indices: Iterator[int]) -> list[TokenSample]:
+        """Begin the first samples, and return those that end with their first token."""
+        return self._begin(self._alive, indices)
 
-    def advance(self) -> list[TokenSample]:
-        """Draw one token in every row and return the samples that this finishes."""
+    def advance(self, indices: Iterator[int]) -> list[TokenSample]:
+        """Draw one token in every row, begin the next samples in rows that this frees, and return what was finished."""
         logits, state = self._step(self._token, self._state)
-        # `start` writes into the state; an engine may hand out arrays that are not writeable.
+        # `_begin` writes into the state; an engine may hand out arrays that are not writeable.
         self._state = tuple(array if array.flags.writeable else array.copy() for array in state)
-        self._token = draw(logits, self._next_uniforms(), self._request.drawing)
-        self._write_down(self._token)
-        ended = (self._token == BOUNDARY) & self._request.stop_at_boundary
-        done = (ended | (self._position >= self._length)) & ~self.finished
-        self.finished |= done
-        return [self._sample(row, bool(ended[row])) for row in np.flatnonzero(done).tolist()]
+        finished, freed = self._take(self._alive, logits if self.size == len(logits) else logits[self._alive])
+        return finished + self._begin(freed, indices) if finished else finished
 
-    def _next_uniforms(self) -> Float64:
-        column = self._position % self._uniforms.shape[1]
-        if not self._request.drawing.greedy:
-            for row in np.flatnonzero((column == 0) & ~self.finished):
-                self._generators[row].random(out=self._uniforms[row])
-        uniforms: Float64 = self._uniforms[np.arange(self.size), column]
+    def _begin(self, rows: Rows, indices: Iterator[int]) -> list[TokenSample]:
+        """Begin samples in free rows, each with its first token, and go on while some of them end with it."""
+        finished: list[TokenSample] = []
+        while chosen := list(itertools.islice(indices, len(rows))):
+            rows = rows[: len(chosen)]
+            self._index[rows], self._position[rows] = chosen, 0
+            if not self._request.drawing.greedy:
+                for row, index in zip(rows.tolist(), chosen, strict=True):
+                    self._random.fill(self._uniforms[row], index)
+            for array, first in zip(self._state, self._primed.state, strict=True):
+                array[rows] = first
+            ended, rows = self._take(rows, self._primed.logits.repeat(len(rows), axis=0))
+            finished += ended
+        self._leave_out_free_rows()
+        return finished
+
+    def _take(self, rows: Rows, logits: Float32) -> tuple[list[TokenSample], Rows]:
+        """Draw the next token of some rows; return the samples that this finishes, and the rows that it frees."""
+        request, position = self._request, self._position[rows]
+        may_end = position >= request.num_endless if request.num_endless else None
+        token = draw(logits, self._next_uniforms(rows, position), request.drawing, may_end)
+        if request.num_draws > self._drawn.shape[1] == position.max():
+            self._drawn = np.concatenate([self._drawn, np.zeros_like(self._drawn)], axis=1)
+        self._drawn[rows, position] = self._token[rows] = token
+        self._position[rows] = position + 1
+        ended = (token == BOUNDARY) & request.stop_at_boundary
+        done = np.flatnonzero(ended | (position + 1 >= request.num_draws))
+        freed = rows[done]
+        lengths = zip(freed.tolist(), (position[done] + 1).tolist(), ended[done].tolist(), strict=True)
+        finished = [self._sample(row, length, end) for row, length, end in lengths]
+        self._index[freed] = _FREE
+        return finished, freed
+
+    def _next_uniforms(self, rows: Rows, position: NDArray[np.int64]) -> Float64:
+        width = self._uniforms.shape[1]
+        column = position % width
+        if self._request.num_draws > width and not self._request.drawing.greedy:
+            again = (column == 0) & (position > 0)
+            for row, start in zip(rows[again].tolist(), position[again].tolist(), strict=True):
+                self._random.fill(self._uniforms[row], int(self._index[row]), start)
+        uniforms: Float64 = self._uniforms[rows, column]
         return uniforms
 
-    def _write_down(self, token: Int32) -> None:
-        if self._position.max() >= self._drawn.shape[1]:
-            self._drawn = np.concatenate([self._drawn, np.zeros_like(self._drawn)], axis=1)
-        self._drawn[np.arange(self.size), self._position] = token
-        self._position += ~self.finished
-
-    def _sample(self, row: int, ended: bool) -> TokenSample:
-        drawn = self._drawn[row, : self._position[row] - ended]
+    def _sample(self, row: int, length: int, ended: bool) -> TokenSample:
+        drawn = self._drawn[row, : length - ended]
         return TokenSample(int(self._index[row]), np.concatenate([self._request.prefix, drawn]), ended)
 
-    def drop_finished(self) -> None:
-        """Leave out finished rows, once they are half of the batch: a new batch size is not free for every engine."""
-        if 2 * np.count_nonzero(self.finished) < self.size:
+    def _leave_out_free_rows(self) -> None:
+        """Drive no free rows, once they are half of the batch: a new batch size is not free for every engine."""
+        self._alive = kept = np.flatnonzero(self._index != _FREE)
+        if 2 * len(kept) > len(self._index):
             return
-        kept = ~self.finished
         self._state = tuple(array[kept] for array in self._state)
-        for name in ("finished", "_index", "_position", "_generators", "_uniforms", "_drawn", "_token"):
+        for name in ("_index", "_position", "_uniforms", "_drawn", "_token"):
             setattr(self, name, getattr(self, name)[kept])
+        self._alive = np.arange(len(kept))

@@ -8,6 +8,7 @@ for other languages, with numbers to check a port by.
 
 import math
 import operator
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -98,14 +99,16 @@ def draw(
     return inverse_cdf(_filtered(_weigh(scaled, drawing.temperature), drawing), uniforms)
 
 
-def draw_one(logits: NDArray[np.floating], uniform: float, drawing: Drawing, may_end: bool = True) -> int:
-    """Draw one token from one row; the same as `draw`, in as few calls as a single row needs.
+def running_sum(logits: NDArray[np.floating], drawing: Drawing, may_end: bool = True) -> list[float]:
+    """Return what a token of one row is picked from; `pick` and this do what `draw` does, in fewer calls for one row.
 
     Args:
         logits: [vocab_size].
-        uniform: In [0, 1); not looked at when greedy.
         drawing: How.
         may_end: Whether a boundary may be drawn.
+
+    Returns:
+        The weights of the tokens, summed up to each; when greedy all weight is on the best one.
 
     Raises:
         OperationError: A logit is NaN or infinite.
@@ -120,17 +123,24 @@ def draw_one(logits: NDArray[np.floating], uniform: float, drawing: Drawing, may
     if not math.isfinite(highest):
         raise _not_finite()
     if drawing.temperature == 0:
-        return int(best)
+        return [0.0] * int(best) + [1.0] * (len(scaled) - int(best))
     scaled -= highest
     weights = _weigh(scaled, drawing.temperature)
     if drawing.top_k is not None or drawing.top_p is not None:
         weights = _filtered(weights[np.newaxis], drawing)[0]
-    running = np.add.accumulate(weights)
+    summed: list[float] = np.add.accumulate(weights).tolist()
+    return summed
+
+
+def pick(running: list[float], uniform: float) -> int:
+    """Return the lowest token at which a running sum passes uniform * total; see `inverse_cdf`.
+
+    >>> pick([1.0, 1.0, 4.0], 0.25)
+    2
+    """
     total = running[-1]
     target = uniform * total
-    if not target < total:
-        target = np.nextafter(total, 0)
-    return int(running.searchsorted(target, "right"))
+    return bisect_right(running, target if target < total else math.nextafter(total, 0))
 
 
 def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
@@ -236,6 +246,7 @@ class Uniforms:
         self._generator = np.random.Generator(self._philox)
         # Setting the state of one Philox is some thirty times cheaper than making another (measured).
         self._state = self._philox.state
+        self._key, self._counter = self._state["state"]["key"], self._state["state"]["counter"]
 
     def fill(self, out: Float64, index: int, start: int = 0) -> None:
         """Write the uniforms number start, start + 1, ... of a sample.
@@ -245,8 +256,7 @@ class Uniforms:
             index: The number of the sample, 0 to 2**64 - 1.
             start: A multiple of 4.
         """
-        self._state["state"]["key"][1] = index
-        self._state["state"]["counter"][0] = start // _PER_BLOCK
+        self._key[1], self._counter[0] = index, start // _PER_BLOCK
         self._philox.state = self._state
         self._generator.random(out=out)
 

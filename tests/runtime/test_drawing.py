@@ -13,10 +13,11 @@ from charrnn_runtime.drawing import (
     Drawing,
     Uniforms,
     draw,
-    draw_one,
     inverse_cdf,
     keep_top_k,
     keep_top_p,
+    pick,
+    running_sum,
     uniform_stream,
     unnormalised,
 )
@@ -249,20 +250,20 @@ def test_a_row_alone_draws_what_it_draws_in_a_batch(logits, seed, may_end):
     uniforms = np.random.default_rng(seed).random(5)
     for drawing in DRAWINGS:
         together = draw(logits, uniforms, drawing, np.full(5, may_end)).tolist()
-        alone = [draw_one(row, u, drawing, may_end) for row, u in zip(logits, uniforms.tolist(), strict=True)]
+        alone = [pick(running_sum(row, drawing, may_end), u) for row, u in zip(logits, uniforms.tolist(), strict=True)]
         assert alone == together
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.25, 0.5, ALMOST_ONE])
 def test_a_row_alone_meets_the_edges_of_the_inverse_cdf_as_a_batch_does(uniform):
     logits = np.log(rows(1, 1, 1, 1))
-    assert draw_one(logits[0], uniform, Drawing()) == int(draw(logits, np.array([uniform]), Drawing())[0])
+    assert pick(running_sum(logits[0], Drawing()), uniform) == int(draw(logits, np.array([uniform]), Drawing())[0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_logit_that_is_not_finite_stops_the_drawing_of_one_row(bad):
     with pytest.raises(OperationError, match="not finite"):
-        draw_one(np.array([0.0, bad, 1.0]), 0.5, Drawing())
+        running_sum(np.array([0.0, bad, 1.0]), Drawing())
 
 
 # banned tokens, and a boundary that may not come yet

@@ -122,8 +122,8 @@ def test_priming_feeds_the_boundary_and_the_prefix(tiny):
     primed, state = prime(tiny.step, prefix), zero_state(tiny.step.units, 1)
     for fed in (0, *prefix.tolist()):
         logits, state = tiny.step(np.array([fed], np.int32), state)
-    assert np.array_equal(primed.logits, logits)
-    assert all(np.array_equal(a, b) for a, b in zip(primed.state, state, strict=True))
+    assert np.array_equal(primed[0], logits)
+    assert all(np.array_equal(a, b) for a, b in zip(primed[1], state, strict=True))
 
 
 def test_a_sample_that_is_cut_says_that_it_did_not_end():

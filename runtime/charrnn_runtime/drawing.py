@@ -1,16 +1,17 @@
 """From logits to a token: temperature, top_k, top_p, and the inverse of the cumulative distribution.
 
 Small pure functions on arrays, float64 inside, so that the engines' float32 logits are the only thing that can differ
-from one machine to another. The order is fixed: banned tokens, logits / temperature, top_k, top_p, renormalise, draw with
-one uniform. None means off, everywhere. Nothing here knows the step or its state. docs/random_stream.md holds the rule
-for other languages, with numbers to check a port by.
+from one machine to another. The order is fixed: banned tokens, logits / temperature, top_k, top_p, renormalise, draw
+with one uniform. None means off, everywhere. Nothing here knows the step or its state. docs/random_stream.md holds the
+rule for other languages, with numbers to check a port by.
 """
 
 import math
 import operator
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,10 +62,15 @@ class Drawing:
                 f"top_p: expected a number above 0 and up to 1, received {self.top_p}; leave it out for off"
             )
 
-    @property
+    @cached_property
     def greedy(self) -> bool:
         """Whether no uniform is used."""
         return self.temperature == 0
+
+    @cached_property
+    def filters(self) -> bool:
+        """Whether some tokens cannot be drawn."""
+        return self.greedy or bool(self.banned) or self.top_k is not None or self.top_p is not None
 
 
 def draw(
@@ -74,7 +80,7 @@ def draw(
 
     Args:
         logits: [batch, vocab_size].
-        uniforms: float64 [batch], each in [0, 1); not looked at when greedy.
+        uniforms: float64 [batch], each in [0, 1).
         drawing: How.
         may_end: bool [batch]: the rows that may draw a boundary; None for all.
 
@@ -83,6 +89,17 @@ def draw(
 
     Raises:
         OperationError: A logit is NaN or infinite: whatever was drawn from it would mean nothing.
+    """
+    return pick(running_sums(logits, drawing, may_end), uniforms)
+
+
+def running_sums(logits: NDArray[np.floating], drawing: Drawing, may_end: NDArray[np.bool_] | None = None) -> Float64:
+    """Return what tokens are picked from: the weights of the tokens, summed up to each; see `draw`.
+
+    When greedy, all weight is on the most probable token, the lowest of equals.
+
+    Returns:
+        float64 [batch, vocab_size].
     """
     scaled = logits.astype(np.float64)
     if drawing.banned:
@@ -93,14 +110,15 @@ def draw(
     if not np.isfinite(highest).all():
         raise _not_finite()
     if drawing.greedy:
-        best: Int32 = scaled.argmax(axis=1).astype(np.int32)
-        return best
+        return np.maximum.accumulate(scaled == highest, axis=1).astype(np.float64)
     scaled -= highest
-    return inverse_cdf(_filtered(_weigh(scaled, drawing.temperature), drawing), uniforms)
+    weights = _filtered(_weigh(scaled, drawing.temperature), drawing)
+    summed: Float64 = np.add.accumulate(weights, axis=1, out=weights)
+    return summed
 
 
-def running_sum(logits: NDArray[np.floating], drawing: Drawing, may_end: bool = True) -> list[float]:
-    """Return what a token of one row is picked from; `pick` and this do what `draw` does, in fewer calls for one row.
+def running_sum(logits: NDArray[np.floating], drawing: Drawing, may_end: bool = True) -> Float64:
+    """Return the running sums of one row, the same as `running_sums` does, in fewer calls.
 
     Args:
         logits: [vocab_size].
@@ -108,39 +126,48 @@ def running_sum(logits: NDArray[np.floating], drawing: Drawing, may_end: bool = 
         may_end: Whether a boundary may be drawn.
 
     Returns:
-        The weights of the tokens, summed up to each; when greedy all weight is on the best one.
-
-    Raises:
-        OperationError: A logit is NaN or infinite.
+        float64 [vocab_size].
     """
+    if drawing.filters or not may_end:
+        [row] = running_sums(logits[np.newaxis], drawing, np.array([may_end]))
+        return row
     scaled = logits.astype(np.float64)
-    if drawing.banned:
-        scaled[drawing.banned,] = -np.inf
-    if not may_end:
-        scaled[BOUNDARY] = -np.inf
-    best = scaled.argmax()
-    highest = scaled[best]
+    highest = scaled[scaled.argmax()]
     if not math.isfinite(highest):
         raise _not_finite()
-    if drawing.temperature == 0:
-        return [0.0] * int(best) + [1.0] * (len(scaled) - int(best))
     scaled -= highest
     weights = _weigh(scaled, drawing.temperature)
-    if drawing.top_k is not None or drawing.top_p is not None:
-        weights = _filtered(weights[np.newaxis], drawing)[0]
-    summed: list[float] = np.add.accumulate(weights).tolist()
+    summed: Float64 = np.add.accumulate(weights)
     return summed
 
 
-def pick(running: list[float], uniform: float) -> int:
-    """Return the lowest token at which a running sum passes uniform * total; see `inverse_cdf`.
+def pick(running: Float64, uniforms: Float64) -> Int32:
+    """Return of each row the lowest token at which the running sum passes uniform * total.
 
-    >>> pick([1.0, 1.0, 4.0], 0.25)
-    2
+    A token of weight zero is never returned, whatever the rounding.
+
+    Args:
+        running: float64 [batch, vocab_size].
+        uniforms: float64 [batch].
+
+    Returns:
+        int32 [batch].
+
+    >>> pick(np.array([[1.0, 1.0, 4.0]]), np.array([0.25])).tolist()
+    [2]
     """
+    total = running[:, -1]
+    # uniform * total may round up to the total itself, which no running sum passes.
+    target = np.minimum(uniforms * total, np.nextafter(total, 0))
+    passed: Int32 = (running <= target[:, np.newaxis]).sum(axis=1, dtype=np.int32)
+    return passed
+
+
+def pick_one(running: Float64, uniform: float) -> int:
+    """Return the token of one row, the same as `pick` does, in fewer calls; running is float64 [vocab_size]."""
     total = running[-1]
     target = uniform * total
-    return bisect_right(running, target if target < total else math.nextafter(total, 0))
+    return int(running.searchsorted(target if target < total else np.nextafter(total, 0), "right"))
 
 
 def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
@@ -208,22 +235,6 @@ def keep_top_p(weights: Float64, p: float) -> Float64:
     return kept
 
 
-def inverse_cdf(weights: Float64, uniforms: Float64) -> Int32:
-    """Return of each row the lowest token at which the running sum of the weights passes uniform * total.
-
-    A token of weight zero is never returned, whatever the rounding.
-
-    >>> inverse_cdf(np.array([[1.0, 0.0, 3.0]]), np.array([0.25])).tolist()
-    [2]
-    """
-    running = np.add.accumulate(weights, axis=1)
-    total = running[:, -1]
-    # uniform * total may round up to the total itself, which no running sum passes.
-    target = np.minimum(uniforms * total, np.nextafter(total, 0))
-    passed: Int32 = (running <= target[:, None]).sum(axis=1, dtype=np.int32)
-    return passed
-
-
 class Uniforms:
     """The uniforms of every sample of a seed: those of sample i are what numpy's Philox yields for the key (seed, i).
 
@@ -244,9 +255,11 @@ class Uniforms:
             raise InputError(f"seed: expected a whole number from 0 to {MAX_SEED}, received {seed}")
         self._philox = np.random.Philox(key=np.array([seed, 0], np.uint64))
         self._generator = np.random.Generator(self._philox)
-        # Setting the state of one Philox is some thirty times cheaper than making another (measured).
-        self._state = self._philox.state
-        self._key, self._counter = self._state["state"]["key"], self._state["state"]["counter"]
+        # Setting the state of one Philox is a hundred times cheaper than making another, and twice as cheap from
+        # lists as from arrays (measured).
+        self._key, self._counter = [seed, 0], [0, 0, 0, 0]
+        self._state: Any = {**self._philox.state, "buffer": [0, 0, 0, 0]}
+        self._state["state"] = {"counter": self._counter, "key": self._key}
 
     def fill(self, out: Float64, index: int, start: int = 0) -> None:
         """Write the uniforms number start, start + 1, ... of a sample.

@@ -3,31 +3,26 @@
 Sample number i of a seed always uses the same uniforms (see `drawing.Uniforms`), so its text depends on nothing but the
 model, the seed, i and the options: not on the batch, not on how many were asked for, not on the engine. `stream_tokens`
 is the rule in its plainest form; `sample_tokens` does the same for a batch whose finished rows are refilled. Samples
-share their first characters with many others, so where the most frequent beginnings lead is kept (`_Beginnings`) and
-not computed again. Characters and files are not known here.
+share their first characters with many others; what the step said there is kept (see `beginnings`). Characters and files
+are not known here.
 """
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn_runtime.drawing import Drawing, Float64, Uniforms, draw, pick, running_sum
+from charrnn_runtime.beginnings import DEEPEST, NOWHERE, Beginnings, Places
+from charrnn_runtime.drawing import Drawing, Float64, Uniforms, pick, pick_one, running_sum, running_sums
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.step import Float32, Int32, State, Step, zero_state
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
 
-Rows = NDArray[np.int64]
-"""Numbers of rows of a batch."""
-
+_Rows = NDArray[np.int64]
 _FREE = -1
-_MOST_POSITIONS, _MOST_BYTES = 4096, 8 << 20
-"""How many beginnings are kept: a third of all characters of names come from that many (measured)."""
-
 _CHUNK = 64
 """Uniforms a row has ready, so that memory grows with the text drawn and not with max_length."""
 
@@ -82,7 +77,8 @@ class Request:
         return max(self.min_length - len(self.prefix), 0)
 
 
-class TokenSample(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TokenSample:
     """One drawn sample."""
 
     index: int
@@ -112,7 +108,7 @@ def stream_tokens(step: Step, request: Request, index: int = 0) -> Iterator[int]
 
     The boundary that ends the sample is yielded last; a sample cut at max_length ends without one.
     """
-    return _stream(_Beginnings(step, request), Uniforms(request.seed), index)
+    return _stream(step, request, _beginnings(step, request), Uniforms(request.seed), index)
 
 
 def sample_tokens(
@@ -138,121 +134,73 @@ def sample_tokens(
     if min(batch_size, count or batch_size) == 1:
         yield from _one_by_one(step, request, indices)
         return
-    rows = _Rows(step, request, min(batch_size, count or batch_size))
+    batch = _Batch(step, request, min(batch_size, count or batch_size))
     waiting: dict[int, TokenSample] = {}
-    due, finished = first_index, rows.start(indices)
+    due, finished = first_index, batch.start(indices)
     while True:
         waiting.update((sample.index, sample) for sample in finished)
         while due in waiting:
             yield waiting.pop(due)
             due += 1
-        if not rows.size:
+        if not batch.num_drawn:
             return
-        finished = rows.advance(indices)
+        finished = batch.advance(indices)
 
 
-@dataclass(slots=True)
-class _Position:
-    """Where a sample stands after some of its characters."""
-
-    running: list[float]
-    """What the next token is picked from: vocab_size running sums."""
-
-    state: State
-    """After the characters; batch 1."""
-
-    length: int
-    """How many tokens were drawn to get here."""
-
-    kept: bool = False
-    """Whether the positions that follow may be kept."""
-
-    following: "dict[int, _Position | None]" = field(default_factory=dict)
-    """By token: the positions one token on that are kept; None for a token that came once."""
+def _beginnings(step: Step, request: Request) -> Beginnings:
+    logits, state = prime(step, request.prefix)
+    running = running_sums(logits, request.drawing, np.array([request.num_endless == 0]))
+    return Beginnings(running, state, deepest=min(DEEPEST, request.num_draws - 1))
 
 
-class _Beginnings:
-    """The positions that samples of a request begin with: a tree, in which those that came twice are kept."""
-
-    def __init__(self, step: Step, request: Request) -> None:
-        self._step, self._request, self._token = step, request, np.zeros(1, np.int32)
-        self._room = min(_MOST_POSITIONS, _MOST_BYTES // (32 * step.vocab_size + 8 * sum(step.units)))
-        self._deepest = min(request.num_draws, _CHUNK) - 1
-        logits, state = prime(step, request.prefix)
-        self.first = self._position(logits[0], state, 0)
-        self.first.kept = True
-
-    @property
-    def request(self) -> Request:
-        """What is drawn."""
-        return self._request
-
-    def deserves(self, position: _Position, token: int) -> bool:
-        """Note that a token came after a position; return whether the position one token on should be kept."""
-        if not position.kept or position.length >= self._deepest or self._room <= 0:
-            return False
-        came = token in position.following
-        position.following.setdefault(token, None)
-        return came
-
-    def after(self, position: _Position, token: int) -> _Position:
-        """Return the position one token on: a kept one, or else at the price of a step."""
-        if following := position.following.get(token):
-            return following
-        self._token[0] = token
-        logits, state = self._step(self._token, position.state)
-        following = self._position(logits[0], state, position.length + 1)
-        if self.deserves(position, token):
-            self._keep(position, token, following)
-        return following
-
-    def keep(self, position: _Position, token: int, logits: Float32, state: State) -> None:
-        """Keep the position one token on, which was computed elsewhere."""
-        if position.following[token] is None:
-            self._keep(position, token, self._position(logits, state, position.length + 1))
-
-    def _keep(self, position: _Position, token: int, following: _Position) -> None:
-        self._room -= 1
-        following.kept, position.following[token] = True, following
-
-    def _position(self, logits: Float32, state: State, length: int) -> _Position:
-        request = self._request
-        return _Position(running_sum(logits, request.drawing, length >= request.num_endless), state, length)
-
-
-def _stream(beginnings: _Beginnings, uniforms: Uniforms, index: int) -> Iterator[int]:
+def _stream(step: Step, request: Request, beginnings: Beginnings, uniforms: Uniforms, index: int) -> Iterator[int]:
     """Draw one sample: the rule in its plainest form."""
-    request, position, chunk = beginnings.request, beginnings.first, np.zeros(_CHUNK)
-    num_draws, greedy, stop = request.num_draws, request.drawing.greedy, request.stop_at_boundary
-    for start in range(0, num_draws, _CHUNK):
-        if not greedy:
+    num_endless, drawing, stop = request.num_endless, request.drawing, request.stop_at_boundary
+    place, before, token, fed = 0, NOWHERE, BOUNDARY, np.zeros(1, np.int32)
+    state = beginnings.state(0)
+    for drawn, uniform in enumerate(_uniforms(uniforms, request, index)):
+        if drawn:
+            before, place = place, beginnings.after(place, token)
+        if place != NOWHERE:
+            running = beginnings.running[place]
+        else:
+            fed[0] = token
+            logits, state = step(fed, state if before == NOWHERE else beginnings.state(before))
+            running = running_sum(logits[0], drawing, drawn >= num_endless)
+            if before != NOWHERE:
+                beginnings.keep_one(before, token, running, state)
+        token = pick_one(running, uniform)
+        yield token
+        if token == BOUNDARY and stop:
+            return
+
+
+def _uniforms(uniforms: Uniforms, request: Request, index: int) -> Iterator[float]:
+    """Yield one uniform for every token that may be drawn; zeros when greedy, which needs none."""
+    chunk = np.zeros(_CHUNK)
+    for start in range(0, request.num_draws, _CHUNK):
+        if not request.drawing.greedy:
             uniforms.fill(chunk, index, start)
-        for drawn, uniform in enumerate(chunk[: num_draws - start].tolist(), start=start):
-            if drawn:
-                position = beginnings.after(position, token)
-            token = pick(position.running, uniform)
-            yield token
-            if token == BOUNDARY and stop:
-                return
+        yield from chunk[: request.num_draws - start].tolist()
 
 
 def _one_by_one(step: Step, request: Request, indices: Iterator[int]) -> Iterator[TokenSample]:
-    beginnings, uniforms, prefix = _Beginnings(step, request), Uniforms(request.seed), request.prefix.tolist()
+    beginnings, uniforms, prefix = _beginnings(step, request), Uniforms(request.seed), request.prefix.tolist()
     for index in indices:
-        tokens = prefix + list(_stream(beginnings, uniforms, index))
+        tokens = prefix + list(_stream(step, request, beginnings, uniforms, index))
         ended = tokens[-1] == BOUNDARY and request.stop_at_boundary
         yield TokenSample(index, np.array(tokens[:-1] if ended else tokens, np.int32), ended)
 
 
-class _Rows:
-    """The samples that are being drawn: one a row of the batch, each at a place of its own.
+class _Batch:
+    """The samples that are being drawn: one a row, each at a place of its own.
 
     A row whose sample has ended is taken by the next one at once; rows that no sample is left for are left out in time.
     """
 
     def __init__(self, step: Step, request: Request, size: int) -> None:
         self._step, self._request = step, request
-        self._beginnings, self._random = _Beginnings(step, request), Uniforms(request.seed)
+        self._beginnings, self._random = _beginnings(step, request), Uniforms(request.seed)
         width = min(request.num_draws, _CHUNK)
         self._index = np.full(size, _FREE)
         self._alive = np.arange(size)
@@ -261,99 +209,107 @@ class _Rows:
         self._drawn = np.zeros((size, width), np.int32)
         self._token = np.zeros(size, np.int32)
         self._state = zero_state(step.units, size)
-        self._new: list[tuple[int, int, _Position]] = []  # frequent beginnings: row, last token, position before it
+        self._begun = (self._alive[:0], self._alive[:0])  # rows, and their places before their last token
 
     @property
-    def size(self) -> int:
-        """How many rows hold a sample."""
+    def num_drawn(self) -> int:
+        """How many samples are being drawn."""
         return len(self._alive)
 
     def start(self, indices: Iterator[int]) -> list[TokenSample]:
         """Begin the first samples, and return those that end at once."""
-        return self._begin(self._alive.tolist(), indices)
+        return self._begin(self._alive, indices)
 
     def advance(self, indices: Iterator[int]) -> list[TokenSample]:
         """Draw one token in every row, begin the next samples in rows that this frees, and return what was finished."""
+        request, alive = self._request, self._alive
         logits, state = self._step(self._token, self._state)
         # `_begin` writes into the state; an engine may hand out arrays that are not writeable.
         self._state = tuple(array if array.flags.writeable else array.copy() for array in state)
-        for row, token, before in self._new:
-            self._beginnings.keep(before, token, logits[row], tuple(array[row : row + 1].copy() for array in state))
-        self._new = []
-        finished, freed = self._take(self._alive, logits if self.size == len(logits) else logits[self._alive])
-        return finished + self._begin(freed, indices) if freed else finished
+        may_end = self._length >= request.num_endless if request.num_endless else None
+        running = running_sums(logits, request.drawing, may_end)
+        self._keep(running)
+        uniforms = self._next_uniforms()
+        if len(alive) < len(running):
+            running, uniforms = running[alive], uniforms[alive]
+        self._write_down(alive, pick(running, uniforms))
+        freed = alive[self._is_whole(alive)]
+        return self._samples(freed) + self._begin(freed, indices) if len(freed) else []
 
-    def _begin(self, rows: list[int], indices: Iterator[int]) -> list[TokenSample]:
+    def _keep(self, running: Float64) -> None:
+        rows, places = self._begun
+        if len(rows) and self._beginnings.has_room:
+            state = tuple(array[rows] for array in self._state)
+            self._beginnings.keep(places, self._token[rows], running[rows], state)
+        self._begun = (rows[:0], rows[:0])
+
+    def _next_uniforms(self) -> Float64:
+        width = self._uniforms.shape[1]
+        column = self._length % width
+        if self._request.num_draws > width and not self._request.drawing.greedy:
+            for row in np.flatnonzero((column == 0) & (self._index != _FREE)).tolist():
+                self._random.fill(self._uniforms[row], int(self._index[row]), int(self._length[row]))
+        uniforms: Float64 = self._uniforms[np.arange(len(column)), column]
+        return uniforms
+
+    def _write_down(self, rows: _Rows, token: Int32) -> None:
+        length = self._length[rows]
+        if self._request.num_draws > self._drawn.shape[1] == length.max():
+            self._drawn = np.concatenate([self._drawn, np.zeros_like(self._drawn)], axis=1)
+        self._drawn[rows, length] = self._token[rows] = token
+        self._length[rows] = length + 1
+
+    def _is_whole(self, rows: _Rows) -> NDArray[np.bool_]:
+        whole = self._length[rows] >= self._request.num_draws
+        if self._request.stop_at_boundary:
+            whole |= self._token[rows] == BOUNDARY
+        return whole
+
+    def _samples(self, rows: _Rows) -> list[TokenSample]:
+        """Return the samples of rows that are whole; each owns its tokens."""
+        prefix, drawn = self._request.prefix, self._drawn[rows]
+        if len(prefix):
+            drawn = np.concatenate([np.tile(prefix, (len(rows), 1)), drawn], axis=1)
+        ended = (self._token[rows] == BOUNDARY) & self._request.stop_at_boundary
+        lengths = self._length[rows] - ended + len(prefix)
+        tokens = [row[:length] for row, length in zip(drawn, lengths.tolist(), strict=True)]
+        return list(map(TokenSample, self._index[rows].tolist(), tokens, ended.tolist()))
+
+    def _begin(self, rows: _Rows, indices: Iterator[int]) -> list[TokenSample]:
         """Begin samples in free rows, each as far as the kept beginnings go, and return those that end on the way."""
         finished: list[TokenSample] = []
-        greedy, num_rows = self._request.drawing.greedy, len(rows)
-        while num_rows and (index := next(indices, None)) is not None:
-            row = rows[num_rows - 1]
-            if not greedy:
-                self._random.fill(self._uniforms[row], index)
-            tokens, position, is_whole = self._walk(self._uniforms[row].tolist())
-            self._index[row], self._length[row] = index, len(tokens)
-            self._drawn[row, : len(tokens)] = tokens
-            if is_whole:
-                finished.append(self._sample(row))
-                continue
-            self._token[row] = tokens[-1]
-            for array, before in zip(self._state, position.state, strict=True):
-                array[row] = before[0]
-            if self._beginnings.deserves(position, tokens[-1]):
-                self._new.append((row, tokens[-1], position))
-            num_rows -= 1
-        self._index[rows[:num_rows]] = _FREE
+        begun = [self._begun]
+        self._index[rows] = _FREE
+        while chosen := list(itertools.islice(indices, len(rows))):
+            rows = rows[: len(chosen)]
+            self._index[rows] = chosen
+            if not self._request.drawing.greedy:
+                for uniforms, index in zip(map(self._uniforms.__getitem__, rows.tolist()), chosen, strict=True):
+                    self._random.fill(uniforms, index)
+            places = self._walk(rows)
+            for array, kept in zip(self._state, self._beginnings.states, strict=True):
+                array[rows] = kept[places]
+            whole = self._is_whole(rows)
+            finished += self._samples(rows[whole])
+            begun.append((rows[~whole], places[~whole]))
+            rows = rows[whole]
+            self._index[rows] = _FREE
+        self._begun = (np.concatenate([pair[0] for pair in begun]), np.concatenate([pair[1] for pair in begun]))
         self._leave_out_free_rows()
         return finished
 
-    def _walk(self, uniforms: list[float]) -> tuple[list[int], _Position, bool]:
-        """Draw the first tokens of a sample from kept positions.
-
-        Returns:
-            The tokens, the position before the last of them, and whether the sample is whole.
-        """
-        position, tokens, stop = self._beginnings.first, list[int](), self._request.stop_at_boundary
-        for uniform in uniforms:
-            token = pick(position.running, uniform)
-            tokens.append(token)
-            if token == BOUNDARY and stop:
-                return tokens, position, True
-            if (following := position.following.get(token)) is None:
-                break
-            position = following
-        return tokens, position, len(tokens) == self._request.num_draws
-
-    def _take(self, rows: Rows, logits: Float32) -> tuple[list[TokenSample], list[int]]:
-        """Draw the next token of some rows; return the samples that this finishes, and the rows that it frees."""
-        request, length = self._request, self._length[rows]
-        may_end = length >= request.num_endless if request.num_endless else None
-        token = draw(logits, self._next_uniforms(rows, length), request.drawing, may_end)
-        if request.num_draws > self._drawn.shape[1] == length.max():
-            self._drawn = np.concatenate([self._drawn, np.zeros_like(self._drawn)], axis=1)
-        self._drawn[rows, length] = self._token[rows] = token
-        self._length[rows] = length = length + 1
-        whole = length >= request.num_draws
-        if request.stop_at_boundary:
-            whole |= token == BOUNDARY
-        freed: list[int] = rows[whole].tolist()
-        return [self._sample(row) for row in freed], freed
-
-    def _next_uniforms(self, rows: Rows, length: NDArray[np.int64]) -> Float64:
-        width = self._uniforms.shape[1]
-        column = length % width
-        if self._request.num_draws > width and not self._request.drawing.greedy:
-            again = (column == 0) & (length > 0)
-            for row, start in zip(rows[again].tolist(), length[again].tolist(), strict=True):
-                self._random.fill(self._uniforms[row], int(self._index[row]), start)
-        uniforms: Float64 = self._uniforms[rows, column]
-        return uniforms
-
-    def _sample(self, row: int) -> TokenSample:
-        drawn = self._drawn[row, : self._length[row]]
-        ended = bool(drawn[-1] == BOUNDARY) and self._request.stop_at_boundary
-        tokens = np.concatenate([self._request.prefix, drawn[:-1] if ended else drawn])
-        return TokenSample(int(self._index[row]), tokens, ended)
+    def _walk(self, rows: _Rows) -> Places:
+        """Draw the first tokens of new samples from kept places; return each row's place before its last token."""
+        kept, places, going = self._beginnings, np.zeros(len(rows), np.int64), np.arange(len(rows))
+        self._length[rows] = 0
+        while len(going):
+            row, place = rows[going], places[going]
+            token = pick(kept.running[place], self._uniforms[row, self._length[row]])
+            self._write_down(row, token)
+            following = kept.following[place, token]
+            going = going[following != NOWHERE]
+            places[going] = following[following != NOWHERE]
+        return places
 
     def _leave_out_free_rows(self) -> None:
         """Drive no free rows, once they are half of the batch: a new batch size is not free for every engine."""
@@ -363,4 +319,4 @@ class _Rows:
         self._state = tuple(array[kept] for array in self._state)
         for name in ("_index", "_length", "_uniforms", "_drawn", "_token"):
             setattr(self, name, getattr(self, name)[kept])
-        self._alive, self._new = np.arange(len(kept)), []
+        self._alive, self._begun = np.arange(len(kept)), (kept[:0], kept[:0])

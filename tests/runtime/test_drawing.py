@@ -13,10 +13,10 @@ from charrnn_runtime.drawing import (
     Drawing,
     Uniforms,
     draw,
-    inverse_cdf,
     keep_top_k,
     keep_top_p,
     pick,
+    pick_one,
     running_sum,
     uniform_stream,
     unnormalised,
@@ -32,7 +32,7 @@ def rows(*weights: float) -> np.ndarray:
 
 
 def one_of(weights: list[float], uniform: float) -> int:
-    return int(inverse_cdf(rows(*weights), np.array([uniform]))[0])
+    return int(pick(rows(*weights).cumsum(axis=1), np.array([uniform]))[0])
 
 
 # temperature
@@ -61,9 +61,10 @@ def test_a_very_high_temperature_makes_all_tokens_alike():
     assert unnormalised(np.array([[0.0, 80.0]]), 1e300) == pytest.approx(rows(1, 1))
 
 
-def test_greedy_takes_the_lowest_id_of_the_most_probable_and_looks_at_no_uniform():
+def test_greedy_takes_the_lowest_id_of_the_most_probable_whatever_the_uniform():
     logits = np.array([[1, 5, 5, 0], [7, 7, 7, 7]], np.float32)
-    assert draw(logits, np.array([np.nan, np.nan]), Drawing(temperature=0)).tolist() == [1, 0]
+    for uniform in (0.0, 0.5, ALMOST_ONE):
+        assert draw(logits, np.full(2, uniform), Drawing(temperature=0)).tolist() == [1, 0]
 
 
 # top_k
@@ -250,14 +251,16 @@ def test_a_row_alone_draws_what_it_draws_in_a_batch(logits, seed, may_end):
     uniforms = np.random.default_rng(seed).random(5)
     for drawing in DRAWINGS:
         together = draw(logits, uniforms, drawing, np.full(5, may_end)).tolist()
-        alone = [pick(running_sum(row, drawing, may_end), u) for row, u in zip(logits, uniforms.tolist(), strict=True)]
+        alone = [
+            pick_one(running_sum(row, drawing, may_end), u) for row, u in zip(logits, uniforms.tolist(), strict=True)
+        ]
         assert alone == together
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.25, 0.5, ALMOST_ONE])
 def test_a_row_alone_meets_the_edges_of_the_inverse_cdf_as_a_batch_does(uniform):
     logits = np.log(rows(1, 1, 1, 1))
-    assert pick(running_sum(logits[0], Drawing()), uniform) == int(draw(logits, np.array([uniform]), Drawing())[0])
+    assert pick_one(running_sum(logits[0], Drawing()), uniform) == int(draw(logits, np.array([uniform]), Drawing())[0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

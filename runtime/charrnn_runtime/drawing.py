@@ -129,7 +129,7 @@ def running_sum(logits: NDArray[np.floating], drawing: Drawing, may_end: bool = 
         float64 [vocab_size].
     """
     if drawing.filters or not may_end:
-        [row] = running_sums(logits[np.newaxis], drawing, np.array([may_end]))
+        row: Float64 = running_sums(logits[np.newaxis], drawing, np.array([may_end]))[0]
         return row
     scaled = logits.astype(np.float64)
     highest = scaled[scaled.argmax()]

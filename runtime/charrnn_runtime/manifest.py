@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from charrnn_runtime.errors import ModelFileError
 from charrnn_runtime.files import typed, whole_number
 from charrnn_runtime.golden import Golden
+from charrnn_runtime.scoring import Quantiles
 from charrnn_runtime.step import state_names
 from charrnn_runtime.vocabulary import Vocabulary
 
@@ -55,6 +56,9 @@ class Description:
     golden: Golden | None = None
     """What the trained model says; None before the export."""
 
+    held_out: Quantiles | None = None
+    """How it finds lines that it was not trained on; None before the export."""
+
     @property
     def stop_at_boundary(self) -> bool:
         """Whether a drawn newline ends a sample."""
@@ -76,6 +80,7 @@ class Description:
             },
             "training": dict(self.training),
             "golden": self.golden.to_json() if self.golden else None,
+            "held_out": self.held_out.to_json() if self.held_out else None,
         }
 
     @classmethod
@@ -87,7 +92,7 @@ class Description:
         """
         _check_format(value, name)
         try:
-            model, golden = value["model"], value["golden"]
+            model, golden, held_out = value["model"], value["golden"], value.get("held_out")
             description = cls(
                 vocabulary=Vocabulary.from_json(value["vocabulary"]),
                 units=tuple(whole_number(size, 1) for size in typed(model["units"], list)),
@@ -95,6 +100,7 @@ class Description:
                 max_length=whole_number(model["max_length"], 1),
                 training=typed(value["training"], dict),
                 golden=None if golden is None else Golden.from_json(golden),
+                held_out=None if held_out is None else Quantiles.from_json(held_out),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its description lacks or garbles {error}") from error

@@ -84,9 +84,7 @@ class Quantiles:
         return quantiles
 
 
-def log_probabilities(
-    step: Step, lines: Iterable[Tokens], *, batch_size: int = DEFAULT_BATCH_SIZE
-) -> list[Float64]:
+def log_probabilities(step: Step, lines: Iterable[Tokens], *, batch_size: int = DEFAULT_BATCH_SIZE) -> list[Float64]:
     """Return the natural log-probability of every character of every line; see `iterate_log_probabilities`."""
     return list(iterate_log_probabilities(step, lines, batch_size=batch_size))
 

@@ -1,6 +1,5 @@
 """The model as a program uses it: load it, then sample, score and complete, in characters instead of tokens."""
 
-import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -194,16 +193,16 @@ class Model:
             text = self.description.vocabulary.decode(waiting.popleft().tolist())
             yield LineScore(text, scores, self.description.held_out)
 
-    def score_samples(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, float]]:
-        """Yield samples with the log-probability (nats, at temperature 1) of their characters, and of their end if any.
+    def score_samples(self, samples: Sequence[Sample]) -> list[float]:
+        """Return the log-probability (nats, at temperature 1) of the characters of samples, and of their end if any.
 
         The characters count as they were drawn: a normal form is not applied to them.
         """
         vocabulary = replace(self.description.vocabulary, rule=TextRule(normal_form=None))
-        ahead, again = itertools.tee(samples)
-        lines = (vocabulary.encode(sample.text) for sample in ahead)
-        for sample, scores in zip(again, scoring.iterate_log_probabilities(self.step, lines), strict=True):
-            yield sample, float(scores[: len(scores) if sample.ended else -1].sum())
+        scores = scoring.log_probabilities(self.step, [vocabulary.encode(sample.text) for sample in samples])
+        return [
+            float(row.sum() if sample.ended else row[:-1].sum()) for sample, row in zip(samples, scores, strict=True)
+        ]
 
     def bits_per_character(self, lines: Sequence[str]) -> float:
         """Return the mean bits a predicted character of some lines, the newline that ends each included."""

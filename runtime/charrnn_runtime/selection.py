@@ -10,8 +10,8 @@ from charrnn_runtime.errors import OperationError
 from charrnn_runtime.novelty import TrainingLines
 from charrnn_runtime.results import Sample
 
-GIVE_UP_AFTER = 20_000
-"""Samples in a row that may be refused before it is said that nothing is left to draw."""
+PORTION, LEAST_KEPT = 10_000, 10
+"""Nothing is left to draw when of so many samples in a row fewer than so many are kept."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,6 @@ class Selection:
 
     training_lines: TrainingLines | None = None
     """Lines that are refused; None refuses none."""
-
-    give_up_after: int = GIVE_UP_AFTER
-    """Samples in a row that may be refused."""
 
     @property
     def is_open(self) -> bool:
@@ -42,27 +39,28 @@ def select(samples: Iterator[Sample], count: int, selection: Selection) -> Itera
         selection: What is refused.
 
     Raises:
-        OperationError: Nothing seems to be left: too many samples in a row were refused, or there are no more.
+        OperationError: Hardly anything is left: of the last `PORTION` samples fewer than `LEAST_KEPT` were kept.
     """
     seen: set[str] = set()
-    repeated = trained = 0
-    num_kept = since = 0
-    for sample in samples:
+    repeated = trained = num_kept = before = 0
+    for drawn, sample in enumerate(samples, start=1):
         if selection.unique and sample.text in seen:
-            repeated, since = repeated + 1, since + 1
+            repeated += 1
         elif selection.training_lines is not None and sample.text in selection.training_lines:
-            trained, since = trained + 1, since + 1
+            trained += 1
         else:
             if selection.unique:
                 seen.add(sample.text)
-            num_kept, since = num_kept + 1, 0
+            num_kept += 1
             yield sample
             if num_kept == count:
                 return
-        if since >= selection.give_up_after:
-            break
+        if not drawn % PORTION:
+            if num_kept - before < LEAST_KEPT:
+                break
+            before = num_kept
     raise OperationError(
-        f"nothing is left to draw: found {num_kept:,} of {count:,} samples; the last {since:,} were refused, and of "
-        f"all that were drawn {repeated:,} were repeated and {trained:,} were training lines. "
-        "Raise the temperature, loosen the other options, or ask for fewer"
+        f"nothing is left to draw: found {num_kept:,} of {count:,} samples; of {drawn:,} that were drawn, {repeated:,} "
+        f"were repeated and {trained:,} were training lines, and of the last {PORTION:,} only {num_kept - before} were "
+        "kept. Raise the temperature, loosen the other options, or ask for fewer"
     )

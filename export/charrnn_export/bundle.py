@@ -155,3 +155,5 @@ def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None
     for name in map(file_name, FORMATS):
         if name not in manifest.files:
             (folder / name).unlink(missing_ok=True)
+    if manifest.training_lines is None:
+        (folder / FILTER_NAME).unlink(missing_ok=True)

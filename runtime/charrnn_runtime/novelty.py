@@ -77,12 +77,17 @@ class LineFilter:
                 f"received {len(distinct)} lines and {false_positive_rate}"
             )
         num_hashes = max(round(-math.log2(false_positive_rate)), 1)
-        num_bits = 8 * math.ceil(-len(distinct) * math.log(false_positive_rate) / math.log(2) ** 2 / 8)
         halves = np.frombuffer(b"".join(map(_digest, distinct)), "<u8").reshape(-1, 2)
-        flags = np.zeros(num_bits, np.bool_)
-        for i in range(num_hashes):
-            flags[(halves[:, 0] + np.uint64(i) * halves[:, 1]) % np.uint64(num_bits)] = True
-        return cls(np.packbits(flags, bitorder="little").tobytes(), num_hashes)
+        size = -len(distinct) * math.log(false_positive_rate) / math.log(2) ** 2 / 8
+        while True:
+            num_bits = 8 * math.ceil(size)
+            flags = np.zeros(num_bits, np.bool_)
+            for i in range(num_hashes):
+                flags[(halves[:, 0] + np.uint64(i) * halves[:, 1]) % np.uint64(num_bits)] = True
+            made = cls(np.packbits(flags, bitorder="little").tobytes(), num_hashes)
+            if made.false_positive_rate <= false_positive_rate:
+                return made
+            size = 1.02 * size + 1  # the size is right on average; here more bits were set than that
 
     def __contains__(self, line: object) -> bool:
         """Tell whether a line is one of those the filter was made of; see `false_positive_rate`."""

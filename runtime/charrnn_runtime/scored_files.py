@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from charrnn_runtime.errors import InputError
 
@@ -176,7 +176,7 @@ def _open(source: Path, name: str) -> gzip.GzipFile | io.BufferedReader:
         # Python has no sys.stdin at all when the process was started with it closed.
         if str(source) == "-" and sys.stdin is None:
             raise InputError("standard input is closed: expected lines to score. Name a file")
-        file = open(sys.stdin.fileno() if str(source) == "-" else source, "rb")
+        file = cast(io.BufferedReader, sys.stdin.buffer) if str(source) == "-" else source.open("rb")
         return gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file
     except OSError as error:
         raise InputError(f"{name} cannot be read ({error.strerror or error}): expected a file of lines") from error

@@ -4,6 +4,7 @@ Lines of like lengths go side by side through the step. Units: nats inside, bits
 says how unusual a score is among lines that the model was not trained on. Characters and files are not known here.
 """
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,7 +59,11 @@ class Quantiles:
         >>> Quantiles(3, tuple(n / 100 for n in range(101))).percentile(0.25)
         25.0
         """
-        return float(np.interp(nats, self.nats, np.linspace(0, 100, _NUM_QUANTILES)))
+        above = bisect.bisect_right(self.nats, nats)
+        if above in (0, _NUM_QUANTILES):
+            return 100.0 if above else 0.0
+        low, high = self.nats[above - 1 : above + 1]
+        return above - 1 + (nats - low) / (high - low)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that manifests and exported files hold."""

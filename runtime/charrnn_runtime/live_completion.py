@@ -16,7 +16,7 @@ from charrnn_runtime.terminal import escaped
 _BUDGET = 2000
 """Steps a key may cost: what is slower does not feel live."""
 
-_HELP = "Tab takes the first line, Enter prints it, Backspace deletes, Ctrl-U empties, Ctrl-D ends"
+_HELP = "Tab takes the first line, Enter prints, Ctrl-U empties, Ctrl-D ends"
 _ENTER, _TAB, _DELETE, _EMPTY, _END = "\r\n", "\t", "\x7f\x08", "\x15", "\x04"
 
 
@@ -70,7 +70,8 @@ class _Screen:
             f"{'(end)' if character == chr(10) else escaped(character)} {probability:.0%}"
             for character, probability in session.next_characters()
         )
-        width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+        # A terminal that was never given a size says 0.
+        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
         below = [escaped(line)[:width] for line in [*lines, "next: " + following, message]]
         self.clear()
         text = f"> {escaped(session.text)}"

@@ -61,7 +61,7 @@ def draw(
         while working:
             yield from working.popleft().result()
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 def _portions(count: int | None, first_index: int) -> Iterator[tuple[int, int]]:

@@ -272,9 +272,8 @@ def test_sample_as_json_has_the_log_probability_of_each_text(runtime_command, bu
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     model = load(bundle)
     samples = list(model.samples(model.request(seed=3, max_length=5), 300))
-    assert [(one["text"], one["index"], one["ended"]) for one in objects] == [
-        (s.text, s.index, s.ended) for s in samples
-    ]
+    received = [(one["text"], one["index"], one["ended"]) for one in objects]
+    assert received == [(sample.text, sample.index, sample.ended) for sample in samples]
     assert [one["log_probability"] for one in objects] == pytest.approx(model.score_samples(samples), abs=1e-5)
 
 

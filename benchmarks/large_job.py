@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="an exported run of lines")
     parser.add_argument("-n", "--num-samples", type=int, default=1_000_000)
     options = parser.parse_args()
-    trained = set((options.run / "splits" / "train.txt").read_text(encoding="utf-8").split("\n"))
+    trained = set((options.run / "splits" / "train.txt").read_text(encoding="utf-8").split("\n")[:-1])
     most = options.num_samples
     jobs = [(most // 100, []), (most // 10, []), (most, []), (most, ["--workers", "2"]), (most, ["--novel"])]
     print("| names | options | seconds | names a second | peak MB | duplicates | training lines |")

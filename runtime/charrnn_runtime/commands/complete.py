@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from charrnn_runtime import live_completion, terminal
+from charrnn_runtime import terminal
 from charrnn_runtime.completion import DEFAULT_BUDGET
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.model import Model
@@ -44,6 +44,8 @@ def run(options: argparse.Namespace, model: Model) -> None:
     if options.interactive:
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             raise InputError("--interactive: expected a terminal to type in, received none. Leave it out")
+        from charrnn_runtime import live_completion
+
         live_completion.run(session, options.num_completions)
     elif options.next:
         _print_next(session.next_characters(options.num_completions), options.json)

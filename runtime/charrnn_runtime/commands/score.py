@@ -5,13 +5,15 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from charrnn_runtime import reports, scored_files, terminal
+from charrnn_runtime import reports, terminal
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.model import Model
 from charrnn_runtime.results import LineScore
-from charrnn_runtime.scored_files import Row
+
+if TYPE_CHECKING:
+    from charrnn_runtime.scored_files import Row, ScoredFile
 
 SUMMARY = "How probable the model finds each line of a file: typos, odd names and strong passwords score high."
 
@@ -52,6 +54,9 @@ def run(options: argparse.Namespace, model: Model) -> None:
             f"{model.source} does not know how it scores held-out lines, which percentiles are counted in: "
             "export it again from its run, and name the bundle or a file of it"
         )
+    # Here, since only this command needs csv and gzip: every other one starts sooner without them.
+    from charrnn_runtime import scored_files
+
     column = None if options.column is None else terminal.as_utf8(options.column)
     field = None if options.field is None else terminal.as_utf8(options.field)
     file = scored_files.open_file(options.file, column=column, field=field, as_json=options.json)
@@ -93,8 +98,8 @@ class _Total:
 
 
 def _scored(
-    file: scored_files.ScoredFile, model: Model, options: argparse.Namespace
-) -> Iterator[tuple[Row, LineScore]]:
+    file: "ScoredFile", model: Model, options: argparse.Namespace
+) -> Iterator[tuple["Row", LineScore]]:
     waiting: list[Row] = []
 
     def texts() -> Iterator[str]:

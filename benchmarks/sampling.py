@@ -2,8 +2,8 @@
 
     python benchmarks/sampling.py artifacts/demo
 
-Everything is measured in one run, in turns, on one thread, in processor time (`time.process_time`), so that others on the
-machine count less; trust ratios. A character is one predicted token, boundary included. The bare step
+Everything is measured in one run, in turns, on one thread, in processor time (`time.process_time`), so that others on
+the machine count less; trust ratios. A character is one predicted token, boundary included. The bare step
 feeds the same tokens again and again and draws nothing; the matrix products are the two of the cell, by numpy.
 """
 

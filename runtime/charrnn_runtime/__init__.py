@@ -20,7 +20,6 @@ from charrnn_runtime.model import Model, load
 from charrnn_runtime.results import Completion, LineScore, Sample
 from charrnn_runtime.sampling import Request
 from charrnn_runtime.selection import Selection
-from charrnn_runtime.session import Session
 
 __all__ = [
     "CharrnnError",
@@ -35,7 +34,6 @@ __all__ = [
     "Request",
     "Sample",
     "Selection",
-    "Session",
     "UnknownCharacterError",
     "load",
 ]

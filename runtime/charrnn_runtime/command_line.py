@@ -6,24 +6,30 @@ is a module of `charrnn_runtime.commands`; what all have, a model and how to run
 
 import argparse
 import difflib
+import importlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, cast
 
 from charrnn_runtime import terminal
-from charrnn_runtime.commands import complete, info, sample, score, verify
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.loading import ENGINES, newest_run
 from charrnn_runtime.model import Model, load
 
+SUMMARIES: Mapping[str, str] = {
+    "sample": "Draw texts from a model.",
+    "score": "How probable the model finds each line of a file: typos, odd names and strong passwords score high.",
+    "complete": "The most probable lines that begin with a prefix, with their exact probabilities.",
+    "verify": "Replay the model's golden transcript on this device, without TensorFlow.",
+    "info": "What the model is, what it was trained on, how good it is.",
+}
+"""The commands, in the order of a first visit, and what each is for."""
+
 
 class Command(Protocol):
-    """What a module of `charrnn_runtime.commands` holds."""
-
-    SUMMARY: str
-    """What it is for, in a sentence."""
+    """What the module of a command holds."""
 
     def add_options(self, parser: argparse.ArgumentParser, /) -> None:
         """Add the options that it alone has."""
@@ -32,19 +38,6 @@ class Command(Protocol):
     def run(self, options: argparse.Namespace, model: Model, /) -> None:
         """Carry it out."""
         ...
-
-
-COMMANDS: Mapping[str, Command] = {
-    "sample": sample,
-    "score": score,
-    "complete": complete,
-    "verify": verify,
-    "info": info,
-}
-"""The commands, in the order of a first visit."""
-
-SUMMARIES: Mapping[str, str] = {name: command.SUMMARY for name, command in COMMANDS.items()}
-"""What each command is for."""
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m charrnn_runtime") -> int:
@@ -62,7 +55,7 @@ def parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     """Parse a command line; a wrong one ends the process with 2 and one line that names the nearest legal option."""
     parser = _Parser(prog=prog, description="Run exported charrnn models without TensorFlow.", allow_abbrev=False)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands = {name: _add_command(subparsers, name) for name in COMMANDS}
+    commands = {name: _add_command(subparsers, name, is_meant=name in arguments) for name in SUMMARIES}
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         commands[options.name].refuse(unknown[0])
@@ -82,10 +75,16 @@ class _Parser(argparse.ArgumentParser):
         self.error(f"unknown argument {word}" + (f", did you mean {near[0]}?" if near else ""))
 
 
-def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str) -> _Parser:
-    command = COMMANDS[name]
-    parser = subparsers.add_parser(name, help=command.SUMMARY, description=command.SUMMARY, allow_abbrev=False)
+def _command(name: str) -> Command:
+    # Only the command that is meant is loaded: it starts sooner.
+    return cast(Command, importlib.import_module(f"charrnn_runtime.commands.{name}"))
+
+
+def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str, *, is_meant: bool) -> _Parser:
+    parser = subparsers.add_parser(name, help=SUMMARIES[name], description=SUMMARIES[name], allow_abbrev=False)
     parser.set_defaults(name=name)
+    if not is_meant:
+        return parser
     add = parser.add_argument
     add(
         "model",
@@ -94,17 +93,25 @@ def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str) -
         metavar="MODEL",
         help="a run, a bundle, or one exported file (default: the newest run below ./artifacts)",
     )
-    command.add_options(parser)
+    _command(name).add_options(parser)
     add("--engine", choices=ENGINES, default="auto", help="what runs the model (default: %(default)s)")
     add("--threads", type=int, default=1, metavar="N", help="threads inside the engine; one is usually fastest")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
+def _model_of(options: argparse.Namespace) -> Path | None:
+    """Return the model that is named; in `complete Am` the single word is no path but the prefix for the newest run."""
+    word: Path | None = options.model
+    is_alone = options.name == "complete" and word is not None and options.prefix is None
+    if is_alone and not word.exists() and word.name == str(word):
+        options.prefix = str(word)
+        return None
+    return word
+
+
 def _carry_out(options: argparse.Namespace) -> None:
-    if options.name == "complete":
-        complete.take_prefix(options)
-    path = options.model
+    path = _model_of(options)
     if path is None:
         path = newest_run()
         print(f"model: {path}", file=sys.stderr)
@@ -112,4 +119,4 @@ def _carry_out(options: argparse.Namespace) -> None:
         raise InputError(f"threads: expected 1 or more, received {options.threads}")
     with terminal.held_back_stderr():
         model = load(path, engine=options.engine, num_threads=options.threads)
-    COMMANDS[options.name].run(options, model)
+    _command(options.name).run(options, model)

@@ -5,18 +5,23 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from charrnn_runtime import completion, golden, novelty, sampling, scoring, workers
+from charrnn_runtime import golden, sampling, scoring
 from charrnn_runtime.drawing import Drawing
 from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
 from charrnn_runtime.loading import Engine, open_model
 from charrnn_runtime.manifest import Description
-from charrnn_runtime.results import Completion, LineScore, Sample
+from charrnn_runtime.results import DEFAULT_BUDGET, Completion, LineScore, Sample
 from charrnn_runtime.sampling import Request
 from charrnn_runtime.selection import Selection, select
-from charrnn_runtime.session import Session
 from charrnn_runtime.step import Step
 from charrnn_runtime.vocabulary import BOUNDARY, TextRule, Tokens, Unknown
+
+# What many programs never call is loaded when it is called: the first sample comes sooner.
+if TYPE_CHECKING:
+    from charrnn_runtime.novelty import TrainingLines
+    from charrnn_runtime.session import Session
 
 DEFAULT_BATCH_SIZE = 256
 """Samples drawn side by side unless told otherwise; changes the speed, not the text."""
@@ -138,6 +143,8 @@ class Model:
         if num_workers == 1:
             drawn = self._drawn(request, count, batch_size, first_index)
         else:
+            from charrnn_runtime import workers
+
             drawn = workers.draw(self, request, count, batch_size, first_index, num_workers)
         yield from drawn if selection.is_open else select(drawn, num_samples, selection)
 
@@ -147,7 +154,7 @@ class Model:
         for sample in drawn:
             yield Sample(sample.index, decode(sample.tokens.tolist()), sample.ended)
 
-    def training_lines(self) -> novelty.TrainingLines:
+    def training_lines(self) -> "TrainingLines":
         """Return what tells whether a line, in the model's normal form and case, was one of the training lines.
 
         Exact for a run; for a bundle a filter that takes a new line for a training line once in a thousand times.
@@ -157,6 +164,8 @@ class Model:
         """
         if self.description.mode != "lines":
             raise ModelFileError(f"{self.source} was trained on running text, which has no lines to tell from new ones")
+        from charrnn_runtime import novelty
+
         return novelty.read_training_lines(self.source)
 
     def stream(self, request: Request, index: int = 0) -> Iterator[str]:
@@ -216,7 +225,7 @@ class Model:
         *,
         max_length: int | None = None,
         unknown: Unknown = "error",
-        budget: int = completion.DEFAULT_BUDGET,
+        budget: int = DEFAULT_BUDGET,
     ) -> list[Completion]:
         """Return the most probable whole lines that begin with a prefix, with their exact probabilities.
 
@@ -234,8 +243,10 @@ class Model:
         session = self.session(prefix, max_length=max_length, unknown=unknown)
         return session.complete(num_completions, budget=budget)
 
-    def session(self, text: str = "", *, max_length: int | None = None, unknown: Unknown = "error") -> Session:
+    def session(self, text: str = "", *, max_length: int | None = None, unknown: Unknown = "error") -> "Session":
         """Return a text that can be typed on, with suggestions after every key; see `Session`."""
+        from charrnn_runtime.session import Session
+
         longest = self.description.max_length if max_length is None else max_length
         session = Session(self.step, self.description.vocabulary, max_length=longest, unknown=unknown)
         session.change_to(text)

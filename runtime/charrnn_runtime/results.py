@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from charrnn_runtime.drawing import Float64
 from charrnn_runtime.scoring import Quantiles
 
+DEFAULT_BUDGET = 20_000
+"""Most steps of a search for completions; some seconds on a desktop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

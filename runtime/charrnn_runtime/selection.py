@@ -5,10 +5,13 @@ Samples are looked at in the order of their numbers, so what is kept depends on 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from charrnn_runtime.errors import OperationError
-from charrnn_runtime.novelty import TrainingLines
 from charrnn_runtime.results import Sample
+
+if TYPE_CHECKING:
+    from charrnn_runtime.novelty import TrainingLines
 
 PORTION, LEAST_KEPT = 10_000, 10
 """Nothing is left to draw when of so many samples in a row fewer than so many are kept."""
@@ -21,7 +24,7 @@ class Selection:
     unique: bool = False
     """Whether each text is kept once only; takes memory for the texts that were kept."""
 
-    training_lines: TrainingLines | None = None
+    training_lines: "TrainingLines | None" = None
     """Lines that are refused; None refuses none."""
 
     @property

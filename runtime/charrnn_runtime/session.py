@@ -10,7 +10,7 @@ import numpy as np
 
 from charrnn_runtime import completion
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.results import Completion
+from charrnn_runtime.results import DEFAULT_BUDGET, Completion
 from charrnn_runtime.step import Step
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens, Unknown, Vocabulary
 
@@ -87,7 +87,7 @@ class Session:
         best = np.argsort(-scores, kind="stable")[:num_characters]
         return [(self._vocabulary.characters[token], math.exp(scores[token])) for token in best.tolist()]
 
-    def complete(self, num_completions: int = 10, *, budget: int = completion.DEFAULT_BUDGET) -> list[Completion]:
+    def complete(self, num_completions: int = 10, *, budget: int = DEFAULT_BUDGET) -> list[Completion]:
         """Return the most probable whole lines that begin with the text, the most probable first.
 
         Args:

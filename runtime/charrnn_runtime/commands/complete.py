@@ -5,12 +5,9 @@ import json
 import sys
 
 from charrnn_runtime import terminal
-from charrnn_runtime.completion import DEFAULT_BUDGET
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.model import Model
-from charrnn_runtime.results import Completion
-
-SUMMARY = "The most probable lines that begin with a prefix, with their exact probabilities."
+from charrnn_runtime.results import DEFAULT_BUDGET, Completion
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +26,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most steps before the search gives up proving that nothing better is left (default: %(default)s)",
     )
-
-
-def take_prefix(options: argparse.Namespace) -> None:
-    """Take a single word that is no path for the prefix: `complete Am` asks the newest run."""
-    word = options.model
-    if options.prefix is None and word is not None and not word.exists() and word.name == str(word):
-        options.model, options.prefix = None, str(word)
 
 
 def run(options: argparse.Namespace, model: Model) -> None:

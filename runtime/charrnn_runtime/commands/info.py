@@ -5,8 +5,6 @@ import argparse
 from charrnn_runtime import reports
 from charrnn_runtime.model import Model
 
-SUMMARY = "What the model is, what it was trained on, how good it is."
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """There are none of its own."""

@@ -14,8 +14,6 @@ from charrnn_runtime.results import Sample
 from charrnn_runtime.sampling import Request
 from charrnn_runtime.selection import Selection
 
-SUMMARY = "Draw texts from a model."
-
 _PORTION = 256
 _WIDEST = 30
 

@@ -15,8 +15,6 @@ from charrnn_runtime.results import LineScore
 if TYPE_CHECKING:
     from charrnn_runtime.scored_files import Row, ScoredFile
 
-SUMMARY = "How probable the model finds each line of a file: typos, odd names and strong passwords score high."
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the file, what is read of it, and which lines are shown."""
@@ -97,9 +95,7 @@ class _Total:
         )
 
 
-def _scored(
-    file: "ScoredFile", model: Model, options: argparse.Namespace
-) -> Iterator[tuple["Row", LineScore]]:
+def _scored(file: "ScoredFile", model: Model, options: argparse.Namespace) -> Iterator[tuple["Row", LineScore]]:
     waiting: list[Row] = []
 
     def texts() -> Iterator[str]:

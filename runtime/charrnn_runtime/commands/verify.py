@@ -5,8 +5,6 @@ import argparse
 from charrnn_runtime import reports
 from charrnn_runtime.model import Model
 
-SUMMARY = "Replay the model's golden transcript on this device, without TensorFlow."
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """There are none of its own."""

@@ -57,9 +57,20 @@ def parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     commands = {name: _add_command(subparsers, name, is_meant=name in arguments) for name in SUMMARIES}
     options, unknown = parser.parse_known_args(arguments)
-    if unknown:
+    if unknown and not _take_late_words(options, unknown):
         commands[options.name].refuse(unknown[0])
     return options
+
+
+def _take_late_words(options: argparse.Namespace, late: list[str]) -> bool:
+    """Take words that stand behind options, which argparse does not: `score MODEL --json FILE`."""
+    names = [name for name in ("model", "file", "prefix") if name in options]
+    given = [*filter(None, (getattr(options, name) for name in names)), *late]
+    if len(given) > len(names) or any(word.startswith("-") for word in late):
+        return False
+    for name, word in zip(names, given, strict=False):
+        setattr(options, name, str(word) if name == "prefix" else Path(word))
+    return True
 
 
 class _Parser(argparse.ArgumentParser):

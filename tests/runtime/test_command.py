@@ -350,6 +350,15 @@ def test_a_single_word_that_is_no_path_is_a_prefix_for_the_newest_run(runtime_co
     one_line_error(runtime_command("complete", "no/model", cwd=tmp_path), "there is no model at no/model")
 
 
+def test_words_may_stand_behind_options(runtime_command, bundle, tmp_path):
+    expected = runtime_command("complete", bundle, "dr", "-n", 2).stdout
+    assert runtime_command("complete", bundle, "-n", 2, "dr").stdout == expected
+    assert runtime_command("complete", "-n", 2, bundle, "dr").stdout == expected
+    (tmp_path / "lines.txt").write_text("dries\n")
+    assert runtime_command("score", bundle, "--json", tmp_path / "lines.txt").returncode == 0
+    one_line_error(runtime_command("complete", bundle, "dr", "-n", 2, "more"), "unknown argument more")
+
+
 def test_a_search_that_its_budget_ended_says_so(runtime_command, bundle):
     done = runtime_command("complete", bundle, "-n", 5, "--budget", 1)
     assert done.returncode == 0

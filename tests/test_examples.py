@@ -1,4 +1,4 @@
-"""The programs in docs/examples say what the library says; each runs where its package is installed (extra `examples`)."""
+"""The programs in docs/examples say what the library says; each runs where its package is installed."""
 
 import importlib.util
 import sys

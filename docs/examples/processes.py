@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from charrnn_runtime import Model, load
 
@@ -34,6 +35,6 @@ def scores(model: Model, lines: Iterable[str], num_processes: int = 2, portion: 
 
 if __name__ == "__main__":
     bundle, file = sys.argv[1:]
-    with open(file, encoding="utf-8") as text:
+    with Path(file).open(encoding="utf-8") as text:
         for bits in scores(load(bundle), map(str.strip, text)):
             print(f"{bits:.3f}")

@@ -114,11 +114,12 @@ def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str, *
 def _model_of(options: argparse.Namespace) -> Path | None:
     """Return the model that is named; in `complete Am` the single word is no path but the prefix for the newest run."""
     word: Path | None = options.model
-    is_alone = options.name == "complete" and word is not None and options.prefix is None
-    if is_alone and not word.exists() and word.name == str(word):
-        options.prefix = str(word)
-        return None
-    return word
+    if options.name != "complete" or word is None or options.prefix is not None:
+        return word
+    if word.exists() or word.name != str(word):
+        return word
+    options.prefix = str(word)
+    return None
 
 
 def _carry_out(options: argparse.Namespace) -> None:

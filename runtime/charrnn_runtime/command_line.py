@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
 
 def _take_late_words(options: argparse.Namespace, late: list[str]) -> bool:
     """Take words that stand behind options, which argparse does not: `score MODEL --json FILE`."""
-    names = [name for name in ("model", "file", "prefix") if name in options]
+    names = {"score": ["model", "file"], "complete": ["model", "prefix"]}.get(options.name, ["model"])
     given = [*filter(None, (getattr(options, name) for name in names)), *late]
     if len(given) > len(names) or any(word.startswith("-") for word in late):
         return False

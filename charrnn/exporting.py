@@ -1,17 +1,23 @@
 """From a trained run to its bundle: hands the export the step's weights and the Keras model itself as the reference."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from charrnn.model import KerasStep, model_from_arrays, step_weights
 from charrnn.run import SPLITS
-from charrnn.sides import read_sides
+from charrnn.sides import LineSides, read_sides
 from charrnn_export.bundle import Original, export_bundle
 from charrnn_runtime.loading import BUNDLE, read_run
 from charrnn_runtime.manifest import Format, Manifest
+from charrnn_runtime.scoring import Quantiles
+from charrnn_runtime.step import NumpyStep
 
 MAX_HELD_OUT_LINES = 500
 """Validation lines on which the bits per character of an export are compared; more would not make the gate sharper."""
+
+MAX_QUANTILE_LINES = 10_000
+"""Validation lines whose scores percentiles are counted in."""
 
 
 def export_run(
@@ -44,10 +50,14 @@ def read_original(run: Path) -> Original:
     """
     description, arrays = read_run(run)
     model = model_from_arrays(arrays)
+    weights = step_weights(model)
     sides = read_sides(run / SPLITS, description.vocabulary, description.mode)
+    # The numpy step is the same model (the parity gate checks its weights) and scores the lines in a second.
+    held_out = Quantiles.measure(NumpyStep(weights), sides.held_out(MAX_QUANTILE_LINES))
     return Original(
-        weights=step_weights(model),
+        weights=weights,
         reference=KerasStep(model),
-        description=description,
+        description=replace(description, held_out=held_out),
         held_out=sides.held_out(MAX_HELD_OUT_LINES),
+        training_lines=sides.split.train if isinstance(sides, LineSides) else (),
     )

@@ -4,7 +4,7 @@ Every format is converted and passes the parity gate, run by the engine that dev
 will be written, before the first file is touched.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -17,6 +17,7 @@ from charrnn_runtime.errors import InputError, ModelFileError, OperationError
 from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
 from charrnn_runtime.loading import open_bytes, read_manifest
 from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, Format, Manifest
+from charrnn_runtime.novelty import FILTER_NAME, LineFilter
 from charrnn_runtime.step import Step, StepWeights
 from charrnn_runtime.vocabulary import Tokens
 
@@ -40,6 +41,9 @@ class Original:
 
     held_out: Sequence[Tokens]
     """Lines on which bits per character are compared, int32 [length] each."""
+
+    training_lines: Collection[str] = ()
+    """Lines that the model was trained on, of which the bundle gets a filter; none for a model of running text."""
 
 
 def export_bundle(
@@ -75,7 +79,12 @@ def export_bundle(
     kept = _files_of_the_same_model(folder, description)
     entries = {**kept, **{name: entry for name, (_, entry) in files.items()}}
     manifest = Manifest(description, {name: entries[name] for name in map(file_name, FORMATS) if name in entries})
-    _write(folder, manifest, {name: data for name, (data, _) in files.items()})
+    contents = {name: data for name, (data, _) in files.items()}
+    if original.training_lines:
+        lines = LineFilter.build(original.training_lines)
+        manifest = replace(manifest, training_lines=lines.entry(len(set(original.training_lines))))
+        contents[FILTER_NAME] = lines.bits
+    _write(folder, manifest, contents)
     return manifest
 
 
@@ -146,3 +155,5 @@ def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None
     for name in map(file_name, FORMATS):
         if name not in manifest.files:
             (folder / name).unlink(missing_ok=True)
+    if manifest.training_lines is None:
+        (folder / FILTER_NAME).unlink(missing_ok=True)

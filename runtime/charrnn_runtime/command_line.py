@@ -1,29 +1,43 @@
-"""sample, verify and info as commands, with argparse, for a device that has nothing but numpy and an engine.
+"""The commands of a device, with argparse: nothing but numpy and an engine is needed.
 
-`charrnn` hands these commands over as they are, so that each option is described once. A command holds its options and
-its printing; what it does is one call of the library.
+`charrnn` hands these commands over as they are, so that each option is described once. What a command has of its own
+is a module of `charrnn_runtime.commands`; what all have, a model and how to run it, stands here.
 """
 
 import argparse
 import difflib
+import importlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol, cast
 
-from charrnn_runtime import reports, terminal
-from charrnn_runtime.drawing import Drawing
+from charrnn_runtime import terminal
+from charrnn_runtime.errors import InputError
 from charrnn_runtime.loading import ENGINES, newest_run
-from charrnn_runtime.model import DEFAULT_BATCH_SIZE, Model, load
-from charrnn_runtime.sampling import Request
+from charrnn_runtime.model import Model, load
 
 SUMMARIES: Mapping[str, str] = {
     "sample": "Draw texts from a model.",
+    "score": "How probable the model finds each line of a file: typos, odd names and strong passwords score high.",
+    "complete": "The most probable lines that begin with a prefix, with their exact probabilities.",
     "verify": "Replay the model's golden transcript on this device, without TensorFlow.",
     "info": "What the model is, what it was trained on, how good it is.",
 }
-"""The commands, and what each is for."""
+"""The commands, in the order of a first visit, and what each is for."""
+
+
+class Command(Protocol):
+    """What the module of a command holds."""
+
+    def add_options(self, parser: argparse.ArgumentParser, /) -> None:
+        """Add the options that it alone has."""
+        ...
+
+    def run(self, options: argparse.Namespace, model: Model, /) -> None:
+        """Carry it out."""
+        ...
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m charrnn_runtime") -> int:
@@ -34,18 +48,29 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m charr
         prog: What the program is called in its help.
     """
     options = parse(sys.argv[1:] if arguments is None else arguments, prog)
-    return terminal.run(lambda: options.command(options), debug=options.debug)
+    return terminal.run(lambda: _carry_out(options), debug=options.debug)
 
 
 def parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     """Parse a command line; a wrong one ends the process with 2 and one line that names the nearest legal option."""
     parser = _Parser(prog=prog, description="Run exported charrnn models without TensorFlow.", allow_abbrev=False)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands = {name: _add_command(subparsers, name) for name in SUMMARIES}
+    commands = {name: _add_command(subparsers, name, is_meant=name in arguments) for name in SUMMARIES}
     options, unknown = parser.parse_known_args(arguments)
-    if unknown:
+    if unknown and not _take_late_words(options, unknown):
         commands[options.name].refuse(unknown[0])
     return options
+
+
+def _take_late_words(options: argparse.Namespace, late: list[str]) -> bool:
+    """Take words that stand behind options, which argparse does not: `score MODEL --json FILE`."""
+    names = {"score": ["model", "file"], "complete": ["model", "prefix"]}.get(options.name, ["model"])
+    given = [*filter(None, (getattr(options, name) for name in names)), *late]
+    if len(given) > len(names) or any(word.startswith("-") for word in late):
+        return False
+    for name, word in zip(names, given, strict=False):
+        setattr(options, name, str(word) if name == "prefix" else Path(word))
+    return True
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,92 +86,49 @@ class _Parser(argparse.ArgumentParser):
         self.error(f"unknown argument {word}" + (f", did you mean {near[0]}?" if near else ""))
 
 
-def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str) -> _Parser:
+def _command(name: str) -> Command:
+    # Only the command that is meant is loaded: it starts sooner.
+    return cast(Command, importlib.import_module(f"charrnn_runtime.commands.{name}"))
+
+
+def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str, *, is_meant: bool) -> _Parser:
     parser = subparsers.add_parser(name, help=SUMMARIES[name], description=SUMMARIES[name], allow_abbrev=False)
-    parser.set_defaults(name=name, command=_COMMANDS[name])
-    parser.add_argument(
+    parser.set_defaults(name=name)
+    if not is_meant:
+        return parser
+    add = parser.add_argument
+    add(
         "model",
         nargs="?",
         type=Path,
         metavar="MODEL",
         help="a run, a bundle, or one exported file (default: the newest run below ./artifacts)",
     )
-    if name == "sample":
-        _add_sample_options(parser)
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model (default: %(default)s)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    _command(name).add_options(parser)
+    add("--engine", choices=ENGINES, default="auto", help="what runs the model (default: %(default)s)")
+    add("--threads", type=int, default=1, metavar="N", help="threads inside the engine; one is usually fastest")
+    add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-def _add_sample_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-n", "--num-samples", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
-    add("--prefix", "--first-value", default="", metavar="TEXT", help="what every sample begins with")
-    add(
-        "--temperature",
-        type=float,
-        default=Drawing.temperature,
-        metavar="T",
-        help="below 1 safer, above 1 wilder, 0 always the most probable; 0.5 to 1.2 is usual (default: %(default)s)",
-    )
-    add("--top-k", type=int, metavar="K", help="keep only the K most probable characters (default: all)")
-    add(
-        "--top-p",
-        type=float,
-        metavar="P",
-        help="keep only the most probable characters that hold this share of the probability, 0 to 1 (default: all)",
-    )
-    add(
-        "--max-length",
-        type=int,
-        metavar="N",
-        help="most characters of a sample, prefix included (default: the model's)",
-    )
-    add(
-        "--seed",
-        type=int,
-        default=Request.seed,
-        metavar="S",
-        help="the same seed gives the same texts on every device (default: %(default)s)",
-    )
-    add(
-        "--batch-size",
-        type=int,
-        default=DEFAULT_BATCH_SIZE,
-        metavar="N",
-        help="how many are drawn side by side; changes the speed, not the text (default: %(default)s)",
-    )
+def _model_of(options: argparse.Namespace) -> Path | None:
+    """Return the model that is named; in `complete Am` the single word is no path but the prefix for the newest run."""
+    word: Path | None = options.model
+    if options.name != "complete" or word is None or options.prefix is not None:
+        return word
+    if word.exists() or word.name != str(word):
+        return word
+    options.prefix = str(word)
+    return None
 
 
-def _load(options: argparse.Namespace) -> Model:
-    path = options.model
+def _carry_out(options: argparse.Namespace) -> None:
+    path = _model_of(options)
     if path is None:
         path = newest_run()
         print(f"model: {path}", file=sys.stderr)
+    if options.threads < 1:
+        raise InputError(f"threads: expected 1 or more, received {options.threads}")
     with terminal.held_back_stderr():
-        return load(path, engine=options.engine)
-
-
-def _sample(options: argparse.Namespace) -> None:
-    model = _load(options)
-    request = model.request(
-        terminal.as_utf8(options.prefix),
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        max_length=options.max_length,
-        seed=options.seed,
-    )
-    for sample in model.samples(request, options.num_samples, batch_size=options.batch_size):
-        print(sample.text)
-
-
-def _verify(options: argparse.Namespace) -> None:
-    print(reports.verification(_load(options)))
-
-
-def _info(options: argparse.Namespace) -> None:
-    print(reports.information(_load(options)))
-
-
-_COMMANDS = {"sample": _sample, "verify": _verify, "info": _info}
+        model = load(path, engine=options.engine, num_threads=options.threads)
+    _command(options.name).run(options, model)

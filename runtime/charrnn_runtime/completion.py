@@ -14,12 +14,10 @@ import numpy as np
 
 from charrnn_runtime.drawing import Float64
 from charrnn_runtime.errors import InputError
+from charrnn_runtime.results import DEFAULT_BUDGET
 from charrnn_runtime.scoring import log_softmax
 from charrnn_runtime.step import State, Step, zero_state
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
-
-DEFAULT_BUDGET = 20_000
-"""Most steps of a search; some seconds on a desktop."""
 
 _BATCH = 32
 

@@ -1,20 +1,24 @@
 """From logits to a token: temperature, top_k, top_p, and the inverse of the cumulative distribution.
 
 Small pure functions on arrays, float64 inside, so that the engines' float32 logits are the only thing that can differ
-from one machine to another. The order is fixed: logits / temperature, top_k, top_p, renormalise, draw with one uniform.
-None means off, everywhere. Nothing here knows the step or its state.
+from one machine to another. The order is fixed: banned tokens, logits / temperature, top_k, top_p, renormalise, draw
+with one uniform. None means off, everywhere. Nothing here knows the step or its state. docs/random_stream.md holds the
+rule for other languages, with numbers to check a port by.
 """
 
 import math
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn_runtime.errors import InputError, OperationError
 from charrnn_runtime.step import Int32
+from charrnn_runtime.vocabulary import BOUNDARY
 
 Float64 = NDArray[np.float64]
 
@@ -22,6 +26,8 @@ MAX_SEED = 2**64 - 1
 """A seed is one 64-bit half of a Philox key."""
 
 _CHUNK = 64
+_PER_BLOCK = 4
+"""Uniforms that Philox makes of one value of its counter."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class Drawing:
 
     top_p: float | None = None
     """Only the fewest tokens that hold this share (0 to 1) of the probability are kept; None keeps all."""
+
+    banned: tuple[int, ...] = ()
+    """Tokens that are never drawn."""
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning, NaN included."""
@@ -53,19 +62,27 @@ class Drawing:
                 f"top_p: expected a number above 0 and up to 1, received {self.top_p}; leave it out for off"
             )
 
-    @property
+    @cached_property
     def greedy(self) -> bool:
         """Whether no uniform is used."""
         return self.temperature == 0
 
+    @cached_property
+    def filters(self) -> bool:
+        """Whether some tokens cannot be drawn."""
+        return self.greedy or bool(self.banned) or self.top_k is not None or self.top_p is not None
 
-def draw(logits: NDArray[np.floating], uniforms: Float64, drawing: Drawing) -> Int32:
+
+def draw(
+    logits: NDArray[np.floating], uniforms: Float64, drawing: Drawing, may_end: NDArray[np.bool_] | None = None
+) -> Int32:
     """Draw one token a row.
 
     Args:
         logits: [batch, vocab_size].
-        uniforms: float64 [batch], each in [0, 1); not looked at when greedy.
+        uniforms: float64 [batch], each in [0, 1).
         drawing: How.
+        may_end: bool [batch]: the rows that may draw a boundary; None for all.
 
     Returns:
         int32 [batch].
@@ -73,17 +90,84 @@ def draw(logits: NDArray[np.floating], uniforms: Float64, drawing: Drawing) -> I
     Raises:
         OperationError: A logit is NaN or infinite: whatever was drawn from it would mean nothing.
     """
-    if not np.isfinite(logits.max()):
-        raise OperationError("the model gave a logit that is not finite; `charrnn verify` checks it on this device")
+    return pick(running_sums(logits, drawing, may_end), uniforms)
+
+
+def running_sums(logits: NDArray[np.floating], drawing: Drawing, may_end: NDArray[np.bool_] | None = None) -> Float64:
+    """Return what tokens are picked from: the weights of the tokens, summed up to each; see `draw`.
+
+    When greedy, all weight is on the most probable token, the lowest of equals.
+
+    Returns:
+        float64 [batch, vocab_size].
+    """
+    scaled = logits.astype(np.float64)
+    if drawing.banned:
+        scaled[:, drawing.banned] = -np.inf
+    if may_end is not None:
+        scaled[~may_end, BOUNDARY] = -np.inf
+    highest = scaled.max(axis=1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise _not_finite()
     if drawing.greedy:
-        best: Int32 = logits.argmax(axis=1).astype(np.int32)
-        return best
-    weights = unnormalised(logits, drawing.temperature)
-    if drawing.top_k is not None:
-        weights = keep_top_k(weights, drawing.top_k)
-    if drawing.top_p is not None:
-        weights = keep_top_p(weights, drawing.top_p)
-    return inverse_cdf(weights, uniforms)
+        return np.maximum.accumulate(scaled == highest, axis=1).astype(np.float64)
+    scaled -= highest
+    weights = _filtered(_weigh(scaled, drawing.temperature), drawing)
+    summed: Float64 = np.add.accumulate(weights, axis=1, out=weights)
+    return summed
+
+
+def running_sum(logits: NDArray[np.floating], drawing: Drawing, may_end: bool = True) -> Float64:
+    """Return the running sums of one row, the same as `running_sums` does, in fewer calls.
+
+    Args:
+        logits: [vocab_size].
+        drawing: How.
+        may_end: Whether a boundary may be drawn.
+
+    Returns:
+        float64 [vocab_size].
+    """
+    if drawing.filters or not may_end:
+        row: Float64 = running_sums(logits[np.newaxis], drawing, np.array([may_end]))[0]
+        return row
+    scaled = logits.astype(np.float64)
+    highest = scaled[scaled.argmax()]
+    if not math.isfinite(highest):
+        raise _not_finite()
+    scaled -= highest
+    weights = _weigh(scaled, drawing.temperature)
+    summed: Float64 = np.add.accumulate(weights)
+    return summed
+
+
+def pick(running: Float64, uniforms: Float64) -> Int32:
+    """Return of each row the lowest token at which the running sum passes uniform * total.
+
+    A token of weight zero is never returned, whatever the rounding.
+
+    Args:
+        running: float64 [batch, vocab_size].
+        uniforms: float64 [batch].
+
+    Returns:
+        int32 [batch].
+
+    >>> pick(np.array([[1.0, 1.0, 4.0]]), np.array([0.25])).tolist()
+    [2]
+    """
+    total = running[:, -1]
+    # uniform * total may round up to the total itself, which no running sum passes.
+    target = np.minimum(uniforms * total, np.nextafter(total, 0))
+    passed: Int32 = (running <= target[:, np.newaxis]).sum(axis=1, dtype=np.int32)
+    return passed
+
+
+def pick_one(running: Float64, uniform: float) -> int:
+    """Return the token of one row, the same as `pick` does, in fewer calls; running is float64 [vocab_size]."""
+    total = running[-1]
+    target = uniform * total
+    return int(running.searchsorted(target if target < total else np.nextafter(total, 0), "right"))
 
 
 def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
@@ -94,9 +178,27 @@ def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
     """
     scaled = logits.astype(np.float64)
     scaled -= scaled.max(axis=1, keepdims=True)
-    with np.errstate(over="ignore"):  # at a temperature next to 0 the others become -inf, weight 0
-        scaled /= temperature
-    return np.exp(scaled, out=scaled)
+    return _weigh(scaled, temperature)
+
+
+def _weigh(below_highest: Float64, temperature: float) -> Float64:
+    """Return exp(x / temperature), in the array that was given."""
+    if temperature != 1:
+        with np.errstate(over="ignore"):  # at a temperature next to 0 the others become -inf, weight 0
+            below_highest /= temperature
+    return np.exp(below_highest, out=below_highest)
+
+
+def _filtered(weights: Float64, drawing: Drawing) -> Float64:
+    if drawing.top_k is not None:
+        weights = keep_top_k(weights, drawing.top_k)
+    if drawing.top_p is not None:
+        weights = keep_top_p(weights, drawing.top_p)
+    return weights
+
+
+def _not_finite() -> OperationError:
+    return OperationError("the model gave a logit that is not finite; `charrnn verify` checks it on this device")
 
 
 def keep_top_k(weights: Float64, k: int) -> Float64:
@@ -133,40 +235,49 @@ def keep_top_p(weights: Float64, p: float) -> Float64:
     return kept
 
 
-def inverse_cdf(weights: Float64, uniforms: Float64) -> Int32:
-    """Return of each row the lowest token at which the running sum of the weights passes uniform * total.
+class Uniforms:
+    """The uniforms of every sample of a seed: those of sample i are what numpy's Philox yields for the key (seed, i).
 
-    A token of weight zero is never returned, whatever the rounding.
-
-    >>> inverse_cdf(np.array([[1.0, 0.0, 3.0]]), np.array([0.25])).tolist()
-    [2]
+    Philox is counter-based, so any of them can be had without those before. One object serves one loop: not for threads
+    to share.
     """
-    running = weights.cumsum(axis=1)
-    total = running[:, -1]
-    # uniform * total may round up to the total itself, which no running sum passes.
-    target = np.minimum(uniforms * total, np.nextafter(total, 0))
-    passed: Int32 = (running <= target[:, None]).sum(axis=1, dtype=np.int32)
-    return passed
+
+    def __init__(self, seed: int) -> None:
+        """Stand ready for all samples of a seed.
+
+        Args:
+            seed: 0 to 2**64 - 1.
+
+        Raises:
+            InputError: The seed is not a 64-bit number.
+        """
+        if not 0 <= operator.index(seed) <= MAX_SEED:
+            raise InputError(f"seed: expected a whole number from 0 to {MAX_SEED}, received {seed}")
+        self._philox = np.random.Philox(key=np.array([seed, 0], np.uint64))
+        self._generator = np.random.Generator(self._philox)
+        # Setting the state of one Philox is a hundred times cheaper than making another, and twice as cheap from
+        # lists as from arrays (measured).
+        self._key, self._counter = [seed, 0], [0, 0, 0, 0]
+        self._state: Any = {**self._philox.state, "buffer": [0, 0, 0, 0]}
+        self._state["state"] = {"counter": self._counter, "key": self._key}
+
+    def fill(self, out: Float64, index: int, start: int = 0) -> None:
+        """Write the uniforms number start, start + 1, ... of a sample.
+
+        Args:
+            out: float64 [count], contiguous: where they go.
+            index: The number of the sample, 0 to 2**64 - 1.
+            start: A multiple of 4.
+        """
+        self._key[1], self._counter[0] = index, start // _PER_BLOCK
+        self._philox.state = self._state
+        self._generator.random(out=out)
 
 
 def uniform_stream(seed: int, index: int) -> Iterator[float]:
-    """Yield the uniforms of sample number `index` of a seed, for ever: numpy's Philox with the key (seed, index).
-
-    Args:
-        seed: 0 to 2**64 - 1.
-        index: 0 to 2**64 - 1.
-    """
-    generator = uniform_generator(seed, index)
+    """Yield the uniforms of one sample, for ever; see `Uniforms`."""
+    uniforms, chunk, start = Uniforms(seed), np.empty(_CHUNK), 0
     while True:
-        yield from generator.random(_CHUNK).tolist()
-
-
-def uniform_generator(seed: int, index: int) -> np.random.Generator:
-    """Return the generator behind `uniform_stream`; drawing n numbers at once gives its first n.
-
-    Raises:
-        InputError: The seed is not a 64-bit number.
-    """
-    if not 0 <= operator.index(seed) <= MAX_SEED:
-        raise InputError(f"seed: expected a whole number from 0 to {MAX_SEED}, received {seed}")
-    return np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
+        uniforms.fill(chunk, index, start)
+        yield from chunk.tolist()
+        start += _CHUNK

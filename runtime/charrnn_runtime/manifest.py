@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from charrnn_runtime.errors import ModelFileError
-from charrnn_runtime.files import typed, whole_number
+from charrnn_runtime.files import finite_number, typed, whole_number
 from charrnn_runtime.golden import Golden
+from charrnn_runtime.scoring import Quantiles
 from charrnn_runtime.step import state_names
 from charrnn_runtime.vocabulary import Vocabulary
 
@@ -55,6 +56,9 @@ class Description:
     golden: Golden | None = None
     """What the trained model says; None before the export."""
 
+    held_out: Quantiles | None = None
+    """How it finds lines that it was not trained on; None before the export."""
+
     @property
     def stop_at_boundary(self) -> bool:
         """Whether a drawn newline ends a sample."""
@@ -76,6 +80,7 @@ class Description:
             },
             "training": dict(self.training),
             "golden": self.golden.to_json() if self.golden else None,
+            "held_out": self.held_out.to_json() if self.held_out else None,
         }
 
     @classmethod
@@ -87,7 +92,7 @@ class Description:
         """
         _check_format(value, name)
         try:
-            model, golden = value["model"], value["golden"]
+            model, golden, held_out = value["model"], value["golden"], value.get("held_out")
             description = cls(
                 vocabulary=Vocabulary.from_json(value["vocabulary"]),
                 units=tuple(whole_number(size, 1) for size in typed(model["units"], list)),
@@ -95,6 +100,7 @@ class Description:
                 max_length=whole_number(model["max_length"], 1),
                 training=typed(value["training"], dict),
                 golden=None if golden is None else Golden.from_json(golden),
+                held_out=None if held_out is None else Quantiles.from_json(held_out),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its description lacks or garbles {error}") from error
@@ -127,6 +133,29 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class FilterEntry:
+    """What a manifest says of the filter that tells training lines from new ones; see `charrnn_runtime.novelty`."""
+
+    file: str
+    """Its name, beside the manifest."""
+
+    bytes: int
+    """Size of the file."""
+
+    sha256: str
+    """Digest of the file."""
+
+    num_lines: int
+    """How many distinct lines it holds."""
+
+    num_hashes: int
+    """How many bits a line sets."""
+
+    false_positive_rate: float
+    """How often a new line is taken for a training line."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A bundle's manifest.json."""
 
@@ -136,9 +165,16 @@ class Manifest:
     files: Mapping[str, FileEntry]
     """By file name, in the order in which an engine is chosen."""
 
+    training_lines: FilterEntry | None = None
+    """The filter of the training lines, if there is one."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {**self.description.to_json(), "files": {name: asdict(entry) for name, entry in self.files.items()}}
+        return {
+            **self.description.to_json(),
+            "files": {name: asdict(entry) for name, entry in self.files.items()},
+            "training_lines": None if self.training_lines is None else asdict(self.training_lines),
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], name: str) -> "Manifest":
@@ -150,13 +186,15 @@ class Manifest:
         description = Description.from_json(value, name)
         try:
             files = {file: _file_entry(entry) for file, entry in typed(value["files"], dict).items()}
+            training_lines = None if (entry := value.get("training_lines")) is None else _filter_entry(entry)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
-        if strange := [file for file in files if not _PLAIN_NAME.fullmatch(file)]:
+        names = [*files, *([] if training_lines is None else [training_lines.file])]
+        if strange := [file for file in names if not _PLAIN_NAME.fullmatch(file)]:
             raise ModelFileError(
                 f"{name} is refused: the files of a bundle have plain names and stand beside it, not {strange[0]!r}"
             )
-        return cls(description, files)
+        return cls(description, files, training_lines)
 
     def with_file(self, name: str, entry: FileEntry) -> "Manifest":
         """Return the manifest with one file added or replaced."""
@@ -187,6 +225,16 @@ def _file_entry(value: Any) -> FileEntry:
     if entry.opset is not None:
         whole_number(entry.opset, 1)
     typed(entry.parity, dict)
+    return entry
+
+
+def _filter_entry(value: Any) -> FilterEntry:
+    entry = FilterEntry(**typed(value, dict))
+    for text in (entry.file, entry.sha256):
+        typed(text, str)
+    for number in (entry.bytes, entry.num_lines, entry.num_hashes):
+        whole_number(number, 1)
+    finite_number(entry.false_positive_rate)
     return entry
 
 

@@ -1,40 +1,39 @@
-"""The model as a program uses it: load it, then sample, stream and measure, in characters instead of tokens."""
+"""The model as a program uses it: load it, then sample, score and complete, in characters instead of tokens."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from charrnn_runtime import golden, sampling, scoring
 from charrnn_runtime.drawing import Drawing
-from charrnn_runtime.errors import ModelFileError
+from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
 from charrnn_runtime.loading import Engine, open_model
 from charrnn_runtime.manifest import Description
+from charrnn_runtime.results import DEFAULT_BUDGET, Completion, LineScore, Sample
 from charrnn_runtime.sampling import Request
+from charrnn_runtime.selection import Selection, select
 from charrnn_runtime.step import Step
-from charrnn_runtime.vocabulary import Unknown
+from charrnn_runtime.vocabulary import BOUNDARY, TextRule, Tokens, Unknown
 
-DEFAULT_BATCH_SIZE = 64
+# What many programs never call is loaded when it is called: the first sample comes sooner.
+if TYPE_CHECKING:
+    from charrnn_runtime.novelty import TrainingLines
+    from charrnn_runtime.session import Session
+
+DEFAULT_BATCH_SIZE = 256
 """Samples drawn side by side unless told otherwise; changes the speed, not the text."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One drawn text."""
-
-    index: int
-    """Its number: with the seed, what it was drawn from."""
-
-    text: str
-    """Prefix included, the newline that ended it not."""
-
-    ended: bool
-    """Whether it ended by itself; False if it was cut at max_length."""
-
-
-@dataclass(frozen=True)
 class Model:
-    """A character model that is ready to be used; made by `load`."""
+    """A character model that is ready to be used; made by `load`.
+
+    Threads may share one (a LiteRT model takes one call at a time; `load` one for each thread to run them side by
+    side). A pickled one is loaded again, from its file, in the process that unpickles it.
+    """
 
     step: Step
     """The bare step, for callers that drive it themselves."""
@@ -45,8 +44,18 @@ class Model:
     path: Path
     """The file in use."""
 
-    engine: str
+    engine: Engine
     """What runs it: "onnxruntime", "litert" or "numpy"."""
+
+    source: Path
+    """What was loaded, as an absolute path: a run, a bundle, or one file."""
+
+    num_threads: int = 1
+    """Threads inside one operator."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let another process load the model for itself."""
+        return _load_again, (self.source, self.engine, self.num_threads)
 
     def request(
         self,
@@ -56,6 +65,8 @@ class Model:
         top_k: int | None = Drawing.top_k,
         top_p: float | None = Drawing.top_p,
         max_length: int | None = None,
+        min_length: int = Request.min_length,
+        ban: str = "",
         seed: int = Request.seed,
         unknown: Unknown = "error",
     ) -> Request:
@@ -67,6 +78,8 @@ class Model:
             top_k: Keep only the k most probable characters; None keeps all.
             top_p: Keep only the most probable characters that hold this share (0 to 1); None keeps all.
             max_length: The most characters of a sample, prefix included; None takes the model's default.
+            min_length: The fewest characters of a sample, prefix included.
+            ban: Characters that are never drawn.
             seed: Sample number i of a seed has the same text everywhere.
             unknown: What to do with a character of the prefix that the model does not know: "error" or "skip".
 
@@ -77,9 +90,10 @@ class Model:
         return Request(
             prefix=self.description.vocabulary.encode(prefix, unknown=unknown),
             max_length=self.description.max_length if max_length is None else max_length,
-            drawing=Drawing(temperature, top_k, top_p),
+            drawing=Drawing(temperature, top_k, top_p, self._banned(ban)),
             seed=seed,
             stop_at_boundary=self.description.stop_at_boundary,
+            min_length=min_length,
         )
 
     def sample(
@@ -100,20 +114,59 @@ class Model:
         return [sample.text for sample in self.samples(request, num_samples)]
 
     def samples(
-        self, request: Request, num_samples: int, *, batch_size: int = DEFAULT_BATCH_SIZE, first_index: int = 0
+        self,
+        request: Request,
+        num_samples: int,
+        *,
+        selection: Selection = Selection(),
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        first_index: int = 0,
+        num_workers: int = 1,
     ) -> Iterator[Sample]:
         """Yield drawn samples in the order of their numbers, as they get ready, in constant memory.
 
         Args:
             request: What to draw.
             num_samples: How many, 1 or more.
+            selection: Which samples are left out; others are drawn instead of them.
             batch_size: How many are drawn side by side; changes the speed, not the text.
             first_index: The number of the first.
+            num_workers: Processes that draw; worth it for some ten thousand samples and more.
+
+        Raises:
+            InputError: A number below 1.
+            OperationError: The selection leaves nothing to draw.
         """
+        if num_samples < 1:
+            raise InputError(f"number of samples: expected 1 or more, received {num_samples}")
+        count = num_samples if selection.is_open else None
+        if num_workers == 1:
+            drawn = self._drawn(request, count, batch_size, first_index)
+        else:
+            from charrnn_runtime import workers
+
+            drawn = workers.draw(self, request, count, batch_size, first_index, num_workers)
+        yield from drawn if selection.is_open else select(drawn, num_samples, selection)
+
+    def _drawn(self, request: Request, count: int | None, batch_size: int, first_index: int) -> Iterator[Sample]:
         decode = self.description.vocabulary.decode
-        drawn = sampling.sample_tokens(self.step, request, num_samples, batch_size=batch_size, first_index=first_index)
+        drawn = sampling.sample_tokens(self.step, request, count, batch_size=batch_size, first_index=first_index)
         for sample in drawn:
-            yield Sample(sample.index, decode(sample.tokens), sample.ended)
+            yield Sample(sample.index, decode(sample.tokens.tolist()), sample.ended)
+
+    def training_lines(self) -> "TrainingLines":
+        """Return what tells whether a line, in the model's normal form and case, was one of the training lines.
+
+        Exact for a run; for a bundle a filter that takes a new line for a training line once in a thousand times.
+
+        Raises:
+            ModelFileError: The model was loaded from a single file, is one of running text, or was exported without.
+        """
+        if self.description.mode != "lines":
+            raise ModelFileError(f"{self.source} was trained on running text, which has no lines to tell from new ones")
+        from charrnn_runtime import novelty
+
+        return novelty.read_training_lines(self.source)
 
     def stream(self, request: Request, index: int = 0) -> Iterator[str]:
         """Yield the characters of sample number `index` as they are drawn: the prefix first, the final newline not."""
@@ -123,10 +176,101 @@ class Model:
             if token or not request.stop_at_boundary:
                 yield characters[token]
 
+    def score(
+        self, lines: Iterable[str], *, unknown: Unknown = "error", batch_size: int = scoring.DEFAULT_BATCH_SIZE
+    ) -> list[LineScore]:
+        """Return how probable the model finds each of some lines; see `scores`."""
+        return list(self.scores(lines, unknown=unknown, batch_size=batch_size))
+
+    def scores(
+        self, lines: Iterable[str], *, unknown: Unknown = "error", batch_size: int = scoring.DEFAULT_BATCH_SIZE
+    ) -> Iterator[LineScore]:
+        """Yield how probable the model finds each line, in the order given, in constant memory.
+
+        Args:
+            lines: Any number of lines, without their newlines; they are read some thousands ahead.
+            unknown: What to do with a character that the model does not know: "error" or "skip".
+            batch_size: How many lines go side by side; changes the speed, not the scores.
+
+        Raises:
+            UnknownCharacterError: A line holds a character that the model has never seen; line and character are named.
+            InputError: A line holds a newline.
+        """
+        waiting: deque[Tokens] = deque()
+        tokens = self._encoded(lines, unknown, waiting)
+        for scores in scoring.iterate_log_probabilities(self.step, tokens, batch_size=batch_size):
+            text = self.description.vocabulary.decode(waiting.popleft().tolist())
+            yield LineScore(text, scores, self.description.held_out)
+
+    def score_samples(self, samples: Sequence[Sample]) -> list[float]:
+        """Return the log-probability (nats, at temperature 1) of the characters of samples, and of their end if any.
+
+        The characters count as they were drawn: a normal form is not applied to them.
+        """
+        vocabulary = replace(self.description.vocabulary, rule=TextRule(normal_form=None))
+        scores = scoring.log_probabilities(self.step, [vocabulary.encode(sample.text) for sample in samples])
+        return [
+            float(row.sum() if sample.ended else row[:-1].sum()) for sample, row in zip(samples, scores, strict=True)
+        ]
+
     def bits_per_character(self, lines: Sequence[str]) -> float:
         """Return the mean bits a predicted character of some lines, the newline that ends each included."""
         encode = self.description.vocabulary.encode
         return scoring.bits_per_character(self.step, [encode(line) for line in lines])
+
+    def complete(
+        self,
+        prefix: str = "",
+        num_completions: int = 10,
+        *,
+        max_length: int | None = None,
+        unknown: Unknown = "error",
+        budget: int = DEFAULT_BUDGET,
+    ) -> list[Completion]:
+        """Return the most probable whole lines that begin with a prefix, with their exact probabilities.
+
+        Args:
+            prefix: What they begin with; may be empty.
+            num_completions: How many, 1 or more.
+            max_length: The most characters of a line; None takes the model's default.
+            unknown: What to do with a character of the prefix that the model does not know: "error" or "skip".
+            budget: Most rows to feed before the search gives up proving; see `Completion.is_proven`.
+
+        Raises:
+            InputError: A number below 1, or a prefix that is too long or holds a newline.
+            UnknownCharacterError: The prefix holds a character that the model has never seen.
+        """
+        session = self.session(prefix, max_length=max_length, unknown=unknown)
+        return session.complete(num_completions, budget=budget)
+
+    def session(self, text: str = "", *, max_length: int | None = None, unknown: Unknown = "error") -> "Session":
+        """Return a text that can be typed on, with suggestions after every key; see `Session`."""
+        from charrnn_runtime.session import Session
+
+        longest = self.description.max_length if max_length is None else max_length
+        session = Session(self.step, self.description.vocabulary, max_length=longest, unknown=unknown)
+        session.change_to(text)
+        return session
+
+    def _banned(self, characters: str) -> tuple[int, ...]:
+        tokens = sorted(set(self.description.vocabulary.encode(characters).tolist()))
+        if self.description.stop_at_boundary and BOUNDARY in tokens:
+            raise InputError("ban: expected characters of a line, received a newline, without which no line ends")
+        if len(tokens) >= self.description.vocabulary.size - 1:
+            raise InputError(f"ban: nothing is left to draw: all {len(tokens)} characters of the model are banned")
+        return tuple(tokens)
+
+    def _encoded(self, lines: Iterable[str], unknown: Unknown, waiting: deque[Tokens]) -> Iterator[Tokens]:
+        """Yield the tokens of lines, and put them down for whoever needs them once more."""
+        for number, line in enumerate(lines, start=1):
+            try:
+                tokens = self.description.vocabulary.encode(line, unknown=unknown)
+            except UnknownCharacterError as error:
+                raise UnknownCharacterError(f"line {number:,}: {error}; or skip unknown characters") from error
+            if BOUNDARY in tokens and self.description.stop_at_boundary:
+                raise InputError(f"line {number:,}: expected one line, received a text with a newline in it")
+            waiting.append(tokens)
+            yield tokens
 
     def verify(self) -> golden.Replay:
         """Replay the golden transcript that travels with the model, on this engine and machine.
@@ -156,4 +300,9 @@ def load(path: str | os.PathLike[str], *, engine: Engine = "auto", num_threads: 
         EngineMissingError: The engine that is needed is not installed.
     """
     loaded = open_model(Path(path), engine=engine, num_threads=num_threads)
-    return Model(loaded.step, loaded.description, loaded.path, loaded.engine)
+    source = Path(path).absolute()
+    return Model(loaded.step, loaded.description, loaded.path, loaded.engine, source, num_threads)
+
+
+def _load_again(source: Path, engine: Engine, num_threads: int) -> Model:
+    return load(source, engine=engine, num_threads=num_threads)

@@ -1,22 +1,103 @@
 """How probable a model finds lines: the log-probability of every character, boundary included.
 
-Lines of like lengths go side by side through the step. Units: nats inside, bits per character for people.
-Characters and files are not known here.
+Lines of like lengths go side by side through the step. Units: nats inside, bits per character for people. `Quantiles`
+says how unusual a score is among lines that the model was not trained on. Characters and files are not known here.
 """
 
+import bisect
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from charrnn_runtime.drawing import Float64
-from charrnn_runtime.errors import InputError
+from charrnn_runtime.errors import InputError, ModelFileError
+from charrnn_runtime.files import finite_number, typed, whole_number
 from charrnn_runtime.step import Step, zero_state
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
 
+DEFAULT_BATCH_SIZE = 256
+"""Lines scored side by side unless told otherwise; changes the speed, not the scores."""
 
-def log_probabilities(step: Step, lines: Sequence[Tokens], *, batch_size: int = 64) -> list[Float64]:
-    """Return the natural log-probability of every character of every line.
+_WINDOW_LINES, _WINDOW_TOKENS = 16_384, 1 << 20
+"""How much is read ahead so that lines of like lengths can go together; bounds the memory."""
+
+_NUM_QUANTILES = 101
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """How the model finds lines it was not trained on: what the percentile of a score is counted in."""
+
+    num_lines: int
+    """How many lines it was made from."""
+
+    nats: tuple[float, ...]
+    """Of the nats per character of each line (its boundary included) the quantiles 0%, 1%, ... 100%."""
+
+    @classmethod
+    def measure(cls, step: Step, lines: Sequence[Tokens]) -> "Quantiles":
+        """Score lines that the model was not trained on.
+
+        Raises:
+            InputError: There are no lines.
+        """
+        if not lines:
+            raise InputError("quantiles of held-out lines: expected one line or more, received none")
+        means = [-float(scores.mean()) for scores in log_probabilities(step, lines)]
+        values = np.quantile(means, np.linspace(0, 1, _NUM_QUANTILES))
+        return cls(len(lines), tuple(round(value, 6) for value in values.tolist()))
+
+    def percentile(self, nats: float) -> float:
+        """Return how many percent of the held-out lines are at most as surprising, character by character.
+
+        0 for a score below that of all of them, 100 for one above; whole percents are interpolated between.
+
+        >>> Quantiles(3, tuple(n / 100 for n in range(101))).percentile(0.25)
+        25.0
+        """
+        above = bisect.bisect_right(self.nats, nats)
+        if above in (0, _NUM_QUANTILES):
+            return 100.0 if above else 0.0
+        low, high = self.nats[above - 1 : above + 1]
+        return above - 1 + (nats - low) / (high - low)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that manifests and exported files hold."""
+        return {"num_lines": self.num_lines, "nats_per_character": list(self.nats)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Quantiles":
+        """Rebuild quantiles from their JSON object.
+
+        Raises:
+            ModelFileError: The object does not hold quantiles.
+        """
+        try:
+            nats = tuple(finite_number(number) for number in typed(value["nats_per_character"], list))
+            quantiles = cls(whole_number(value["num_lines"], 1), nats)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"held-out scores: expected quantiles, received something else ({error})") from error
+        if len(nats) != _NUM_QUANTILES or any(low > high for low, high in itertools.pairwise(nats)):
+            raise ModelFileError(
+                f"held-out scores: expected {_NUM_QUANTILES} quantiles, none below the one before, "
+                f"received {len(nats)} numbers; the file was changed"
+            )
+        return quantiles
+
+
+def log_probabilities(step: Step, lines: Iterable[Tokens], *, batch_size: int = DEFAULT_BATCH_SIZE) -> list[Float64]:
+    """Return the natural log-probability of every character of every line; see `iterate_log_probabilities`."""
+    return list(iterate_log_probabilities(step, lines, batch_size=batch_size))
+
+
+def iterate_log_probabilities(
+    step: Step, lines: Iterable[Tokens], *, batch_size: int = DEFAULT_BATCH_SIZE
+) -> Iterator[Float64]:
+    """Yield the natural log-probability of every character of every line, line by line, in constant memory.
 
     A line is read as the model was trained: after a boundary, from a zero state, and ending with a boundary.
 
@@ -25,7 +106,7 @@ def log_probabilities(step: Step, lines: Sequence[Tokens], *, batch_size: int = 
         lines: int32 [length] each; may be empty lines.
         batch_size: How many lines go side by side.
 
-    Returns:
+    Yields:
         Of each line, in the order given, float64 [length + 1]: its characters and the boundary that ends it.
 
     Raises:
@@ -33,17 +114,17 @@ def log_probabilities(step: Step, lines: Sequence[Tokens], *, batch_size: int = 
     """
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, received {batch_size}")
-    order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
-    scores: list[Float64] = [np.empty(0)] * len(lines)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = _score_batch(step, [lines[i] for i in chosen])
-        for row, i in enumerate(chosen):
-            scores[i] = batch[row, : len(lines[i]) + 1]
-    return scores
+    for window in _windows(lines):
+        order = sorted(range(len(window)), key=lambda i: len(window[i]))
+        scores: list[Float64] = [np.empty(0)] * len(window)
+        for chosen in _batches(order, [len(line) for line in window], batch_size):
+            batch = _score_batch(step, [window[i] for i in chosen])
+            for row, i in enumerate(chosen):
+                scores[i] = batch[row, : len(window[i]) + 1]
+        yield from scores
 
 
-def bits_per_character(step: Step, lines: Sequence[Tokens], *, batch_size: int = 64) -> float:
+def bits_per_character(step: Step, lines: Sequence[Tokens], *, batch_size: int = DEFAULT_BATCH_SIZE) -> float:
     """Return the mean bits a predicted character of all lines together, boundary included.
 
     Raises:
@@ -63,16 +144,44 @@ def log_softmax(logits: np.ndarray) -> Float64:
     return shifted
 
 
+def _windows(lines: Iterable[Tokens]) -> Iterator[list[Tokens]]:
+    """Yield the lines in portions of bounded size, a line that is longer alone."""
+    window: list[Tokens] = []
+    room = _WINDOW_TOKENS
+    for line in lines:
+        if window and (len(window) == _WINDOW_LINES or len(line) > room):
+            yield window
+            window, room = [], _WINDOW_TOKENS
+        window.append(line)
+        room -= len(line) + 1
+    if window:
+        yield window
+
+
+def _batches(order: list[int], lengths: list[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield the lines, which come in the order of their lengths, in batches whose arrays stay small."""
+    end = len(order)
+    while end:
+        # From the longest down: the padding is that of the longest line of a batch.
+        size = min(batch_size, max(_WINDOW_TOKENS // (lengths[order[end - 1]] + 1), 1), end)
+        yield order[end - size : end]
+        end -= size
+
+
 def _score_batch(step: Step, lines: list[Tokens]) -> Float64:
+    """Return the scores of lines, float64 [batch, longest + 1]; what is behind the end of a line means nothing."""
     width = max(len(line) for line in lines) + 1
-    targets = np.full((len(lines), width), BOUNDARY, np.int32)
+    targets = np.full((width, len(lines)), BOUNDARY, np.int32)
     for row, line in enumerate(lines):
-        targets[row, : len(line)] = line
-    rows = np.arange(len(lines))
-    scores = np.empty(targets.shape)
+        targets[: len(line), row] = line
+    rows, scores = np.arange(len(lines)), np.empty(targets.shape)
     token, state = np.full(len(lines), BOUNDARY, np.int32), zero_state(step.units, len(lines))
-    for position in range(width):
+    for position, target in enumerate(targets):
         logits, state = step(token, state)
-        token = targets[:, position]
-        scores[:, position] = log_softmax(logits)[rows, token]
-    return scores
+        # log_softmax, but only where it is asked for.
+        shifted = logits.astype(np.float64)
+        shifted -= shifted.max(axis=1, keepdims=True)
+        chosen = shifted[rows, target]
+        scores[position] = chosen - np.log(np.exp(shifted, out=shifted).sum(axis=1))
+        token = target
+    return scores.T

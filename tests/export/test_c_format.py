@@ -16,7 +16,7 @@ from charrnn_export.c_format import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, co
 from charrnn_export.c_step import CStep, compile_c, find_compiler
 from charrnn_export.parity import FP32, Tolerance, check_parity
 from charrnn_runtime import golden as transcripts
-from charrnn_runtime.drawing import Drawing, draw, uniform_generator
+from charrnn_runtime.drawing import Drawing, draw, uniform_stream
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError, OperationError, ParityError
 from charrnn_runtime.model import Model
 from charrnn_runtime.scoring import log_probabilities
@@ -300,7 +300,8 @@ def test_the_random_stream_is_numpy_s(library, seed, index):
     random = Random()
     library.charrnn_seed(ctypes.byref(random), seed, index)
     drawn = [library.charrnn_uniform(ctypes.byref(random)) for _ in range(11)]
-    assert drawn == uniform_generator(seed, index).random(11).tolist()
+    stream = uniform_stream(seed, index)
+    assert drawn == [next(stream) for _ in range(11)]
 
 
 # Few different values, so that there are ties and temperatures that leave little; or any.

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from charrnn_runtime.manifest import Description
+from charrnn_runtime.scoring import Quantiles
 from charrnn_runtime.step import Float32, NumpyStep, StepWeights
 from charrnn_runtime.vocabulary import Tokens, Vocabulary
 
@@ -20,6 +21,7 @@ GOLDEN = Path(__file__).parent
 UNITS = {"one_layer": (16,), "two_layers": (16, 12)}
 VOCABULARY = Vocabulary.build(["Aden", "dries", "ést-🏙"])
 HELD_OUT = ("dries", "Aden", "sné", "", "ténie-🏙e")
+TRAINING_LINES = ("Aden", "dries", "ést-🏙", "A", "")
 TRAINING = {"source": "nothing: random weights", "counts": {"lines": 5}}
 
 
@@ -47,7 +49,9 @@ class Tiny:
 def tiny_model(name: str) -> Tiny:
     """Return a tiny model by its name."""
     units = UNITS[name]
-    return Tiny(name, tiny_weights(units), Description(VOCABULARY, units, training=TRAINING))
+    weights = tiny_weights(units)
+    held_out = Quantiles.measure(NumpyStep(weights), [VOCABULARY.encode(line) for line in HELD_OUT])
+    return Tiny(name, weights, Description(VOCABULARY, units, training=TRAINING, held_out=held_out))
 
 
 def tiny_weights(units: tuple[int, ...], seed: int = 1) -> StepWeights:
@@ -73,7 +77,8 @@ def main() -> None:
 
     for name in UNITS:
         tiny = tiny_model(name)
-        export_bundle(Original(tiny.weights, tiny.step, tiny.description, tiny.held_out), GOLDEN / name, FORMATS)
+        original = Original(tiny.weights, tiny.step, tiny.description, tiny.held_out, TRAINING_LINES)
+        export_bundle(original, GOLDEN / name, FORMATS)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`python -m charrnn_runtime` as a process, the way a device runs it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -245,7 +246,7 @@ def test_a_signal_ends_the_command_with_one_line_and_its_own_exit_code(bundle, n
 # what is loaded
 
 
-@pytest.mark.parametrize("words", [["sample", "-n", "3"], ["verify"], ["info"]], ids=str)
+@pytest.mark.parametrize("words", [["sample", "-n", "3"], ["complete", "d"], ["verify"], ["info"]], ids=str)
 def test_nothing_of_the_training_side_is_loaded(bundle, words):
     command = [sys.executable, "-c", IMPORTS, words[0], str(bundle), *words[1:]]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
@@ -261,3 +262,117 @@ def test_the_runtime_works_where_the_training_side_cannot_be_imported(golden):
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == str(load(golden / "one_layer").sample(2))
+
+
+# what sample can do beside
+
+
+def test_sample_as_json_has_the_log_probability_of_each_text(runtime_command, bundle):
+    done = runtime_command("sample", bundle, "-n", 300, "--json", "--seed", 3, "--max-length", 5)
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    model = load(bundle)
+    samples = list(model.samples(model.request(seed=3, max_length=5), 300))
+    received = [(one["text"], one["index"], one["ended"]) for one in objects]
+    assert received == [(sample.text, sample.index, sample.ended) for sample in samples]
+    assert [one["log_probability"] for one in objects] == pytest.approx(model.score_samples(samples), abs=1e-5)
+
+
+def test_sample_keeps_what_is_asked_for(runtime_command, bundle):
+    words = ("-n", 40, "--unique", "--novel", "--min-length", 3, "--max-length", 7, "--ban", "és")
+    done = runtime_command("sample", bundle, *words)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(set(lines)) == len(lines) == 40
+    training = load(bundle).training_lines()
+    for line in lines:
+        assert line not in training
+        assert 3 <= len(line) <= 7
+        assert not set(line) & set("és")
+
+
+def test_several_temperatures_stand_side_by_side(runtime_command, bundle):
+    done = runtime_command("sample", bundle, "-n", 3, "--temperature", "0,0.5,2", "--max-length", 8)
+    head, *rows = [line.split("  ") for line in done.stdout.splitlines()]
+    assert [word.strip() for word in head if word.strip()] == ["0.0", "0.5", "2.0"]
+    assert len(rows) == 3
+    greedy = load(bundle).sample(1, temperature=0, max_length=8)[0]
+    assert [row[0].strip() for row in rows] == [greedy] * 3
+
+
+def test_when_nothing_is_left_to_draw_it_ends_with_what_there_is_and_says_so(runtime_command, bundle):
+    for words in ([], ["--json"]):
+        done = runtime_command("sample", bundle, "-n", 9, "--unique", "--temperature", 0, *words)
+        assert done.returncode == 1
+        assert len(done.stdout.splitlines()) == 1
+        assert done.stderr.startswith(
+            "charrnn: nothing is left to draw: found 1 of 9 samples; of 10,000 that were drawn"
+        )
+
+
+def test_processes_print_what_one_prints(runtime_command, bundle):
+    words = ("sample", bundle, "-n", 9000, "--max-length", 5, "--seed", 7)
+    alone, together = runtime_command(*words), runtime_command(*words, "--workers", 2, "--threads", 2)
+    assert (together.returncode, together.stderr) == (0, "")
+    assert together.stdout == alone.stdout
+
+
+# complete
+
+
+def test_complete_prints_probabilities_and_lines(runtime_command, bundle):
+    done = runtime_command("complete", bundle, "dr", "-n", 4, "--max-length", 6)
+    expected = load(bundle).complete("dr", 4, max_length=6)
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [text for _, text in rows] == [one.text for one in expected]
+    assert [float(percent.rstrip("%")) for percent, _ in rows] == pytest.approx(
+        [100 * one.probability for one in expected], rel=1e-3
+    )
+
+
+def test_complete_as_json_and_the_next_characters(runtime_command, bundle):
+    done = runtime_command("complete", bundle, "dr", "-n", 3, "--json")
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == [
+        one.text for one in load(bundle).complete("dr", 3)
+    ]
+    done = runtime_command("complete", bundle, "dr", "--next", "-n", 99)
+    assert len(done.stdout.splitlines()) == 12
+    assert "(end)" in done.stdout
+
+
+def test_a_single_word_that_is_no_path_is_a_prefix_for_the_newest_run(runtime_command, bundle, tmp_path):
+    run = tmp_path / "artifacts" / "names"
+    run.mkdir(parents=True)
+    (run / "weights.npz").write_bytes(b"")
+    bundle.rename(run / "bundle")
+    done = runtime_command("complete", "dr", "-n", 2, cwd=tmp_path)
+    assert all(line.split("\t")[1].startswith("dr") for line in done.stdout.splitlines())
+    assert len(done.stdout.splitlines()) == 2
+    one_line_error(runtime_command("complete", "no/model", cwd=tmp_path), "there is no model at no/model")
+
+
+def test_words_may_stand_behind_options(runtime_command, bundle, tmp_path):
+    expected = runtime_command("complete", bundle, "dr", "-n", 2).stdout
+    assert runtime_command("complete", bundle, "-n", 2, "dr").stdout == expected
+    assert runtime_command("complete", "-n", 2, bundle, "dr").stdout == expected
+    (tmp_path / "lines.txt").write_text("dries\n")
+    assert runtime_command("score", bundle, "--json", tmp_path / "lines.txt").returncode == 0
+    one_line_error(runtime_command("complete", bundle, "dr", "-n", 2, "more"), "unknown argument more")
+
+
+def test_a_search_that_its_budget_ended_says_so(runtime_command, bundle):
+    done = runtime_command("complete", bundle, "-n", 5, "--budget", 1)
+    assert done.returncode == 0
+    assert "not proven" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["dX"], "unknown character 'X'"),
+        (["d", "-n", "0"], "number of completions"),
+        (["dries", "--max-length", "3"], "expected at most the 3 characters"),
+        (["d", "--budget", "0"], "budget"),
+    ],
+)
+def test_what_cannot_be_completed_is_one_line_on_stderr(runtime_command, bundle, words, part):
+    one_line_error(runtime_command("complete", bundle, *words), part)

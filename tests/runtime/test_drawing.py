@@ -11,11 +11,13 @@ from hypothesis.extra import numpy as hnp
 from charrnn_runtime.drawing import (
     MAX_SEED,
     Drawing,
+    Uniforms,
     draw,
-    inverse_cdf,
     keep_top_k,
     keep_top_p,
-    uniform_generator,
+    pick,
+    pick_one,
+    running_sum,
     uniform_stream,
     unnormalised,
 )
@@ -30,7 +32,7 @@ def rows(*weights: float) -> np.ndarray:
 
 
 def one_of(weights: list[float], uniform: float) -> int:
-    return int(inverse_cdf(rows(*weights), np.array([uniform]))[0])
+    return int(pick(rows(*weights).cumsum(axis=1), np.array([uniform]))[0])
 
 
 # temperature
@@ -59,9 +61,10 @@ def test_a_very_high_temperature_makes_all_tokens_alike():
     assert unnormalised(np.array([[0.0, 80.0]]), 1e300) == pytest.approx(rows(1, 1))
 
 
-def test_greedy_takes_the_lowest_id_of_the_most_probable_and_looks_at_no_uniform():
+def test_greedy_takes_the_lowest_id_of_the_most_probable_whatever_the_uniform():
     logits = np.array([[1, 5, 5, 0], [7, 7, 7, 7]], np.float32)
-    assert draw(logits, np.array([np.nan, np.nan]), Drawing(temperature=0)).tolist() == [1, 0]
+    for uniform in (0.0, 0.5, ALMOST_ONE):
+        assert draw(logits, np.full(2, uniform), Drawing(temperature=0)).tolist() == [1, 0]
 
 
 # top_k
@@ -230,6 +233,68 @@ def test_a_logit_that_is_not_finite_stops_the_drawing(bad, drawing):
         draw(np.array([[0.0, 1.0], [0.0, bad]]), np.array([0.5, 0.5]), drawing)
 
 
+# one row alone
+
+DRAWINGS = (
+    Drawing(),
+    Drawing(0.7, 4),
+    Drawing(1.3, None, 0.8),
+    Drawing(0),
+    Drawing(banned=(0, 3)),
+    Drawing(0, banned=(8,)),
+    Drawing(1e-300),
+)
+
+
+@given(hnp.arrays(np.float32, (5, 9), elements=st.floats(-30, 30, width=32)), st.integers(0, 100), st.booleans())
+def test_a_row_alone_draws_what_it_draws_in_a_batch(logits, seed, may_end):
+    uniforms = np.random.default_rng(seed).random(5)
+    for drawing in DRAWINGS:
+        together = draw(logits, uniforms, drawing, np.full(5, may_end)).tolist()
+        alone = [
+            pick_one(running_sum(row, drawing, may_end), u) for row, u in zip(logits, uniforms.tolist(), strict=True)
+        ]
+        assert alone == together
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.25, 0.5, ALMOST_ONE])
+def test_a_row_alone_meets_the_edges_of_the_inverse_cdf_as_a_batch_does(uniform):
+    logits = np.log(rows(1, 1, 1, 1))
+    assert pick_one(running_sum(logits[0], Drawing()), uniform) == int(draw(logits, np.array([uniform]), Drawing())[0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_logit_that_is_not_finite_stops_the_drawing_of_one_row(bad):
+    with pytest.raises(OperationError, match="not finite"):
+        running_sum(np.array([0.0, bad, 1.0]), Drawing())
+
+
+# banned tokens, and a boundary that may not come yet
+
+
+@pytest.mark.parametrize("temperature", [0, 0.5, 1, 3])
+def test_a_banned_token_is_never_drawn_and_the_others_share_what_it_had(temperature):
+    logits = np.repeat(np.log(rows(6, 1, 1)), 50, axis=0)
+    tokens = draw(logits, np.linspace(0, ALMOST_ONE, 50), Drawing(temperature, banned=(0,)))
+    assert set(tokens.tolist()) == ({1} if temperature == 0 else {1, 2})
+    assert abs(np.count_nonzero(tokens == 1) - (50 if temperature == 0 else 25)) <= 1
+
+
+def test_only_the_rows_that_may_end_draw_a_boundary():
+    logits = np.repeat(np.log(rows(1000, 1, 1)), 4, axis=0)
+    may_end = np.array([True, False, True, False])
+    for drawing in (Drawing(), Drawing(0), Drawing(top_k=1)):
+        tokens = draw(logits, np.full(4, 0.3), drawing, may_end).tolist()
+        assert [token == 0 for token in tokens] == may_end.tolist()
+
+
+def test_banned_tokens_leave_before_top_k_and_top_p_are_taken():
+    logits = np.repeat(np.log(rows(8, 4, 2, 1)), 9, axis=0)
+    uniforms = np.linspace(0, ALMOST_ONE, 9)
+    assert set(draw(logits, uniforms, Drawing(top_k=2, banned=(0,))).tolist()) == {1, 2}
+    assert set(draw(logits, uniforms, Drawing(top_p=0.5, banned=(0,))).tolist()) == {1}
+
+
 # options
 
 
@@ -273,10 +338,14 @@ def test_the_stream_is_philox_with_the_key_seed_and_index_across_its_chunks(seed
     assert [next(stream) for _ in range(200)] == philox.random(200).tolist()
 
 
-def test_the_generator_behind_the_stream_gives_the_same_numbers_in_any_portions():
-    generator, stream = uniform_generator(7, 5), uniform_stream(7, 5)
-    portions = [*generator.random(3), *generator.random(64), *generator.random(70)]
-    assert portions == [next(stream) for _ in range(137)]
+@given(st.integers(0, MAX_SEED), st.integers(0, 50), st.integers(1, 90))
+def test_the_uniforms_of_a_sample_can_be_had_from_any_place_in_any_order(index, quarter, count):
+    uniforms, stream = Uniforms(7), uniform_stream(7, index)
+    expected = [next(stream) for _ in range(4 * quarter + count)]
+    late, early = np.empty(count), np.empty(4 * quarter)
+    uniforms.fill(late, index, 4 * quarter)
+    uniforms.fill(early, index)
+    assert [*early.tolist(), *late.tolist()] == expected
 
 
 def test_no_two_samples_or_seeds_share_a_stream():
@@ -287,9 +356,9 @@ def test_no_two_samples_or_seeds_share_a_stream():
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1])
 def test_a_seed_that_is_no_64_bit_number_is_refused(seed):
     with pytest.raises(InputError, match=rf"^seed: expected a whole number from 0 to {MAX_SEED}, received {seed}"):
-        uniform_generator(seed, 0)
+        Uniforms(seed)
 
 
 def test_a_seed_with_a_fraction_is_refused_and_not_cut():
     with pytest.raises(TypeError):
-        uniform_generator(1.5, 0)
+        Uniforms(1.5)

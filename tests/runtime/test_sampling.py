@@ -117,17 +117,13 @@ def test_the_prefix_is_fed_after_the_boundary_and_before_the_first_draw():
     assert step.fed == [[0], [2], [1]]
 
 
-def test_priming_leaves_only_the_last_token_to_be_fed(tiny):
+def test_priming_feeds_the_boundary_and_the_prefix(tiny):
     prefix = tiny.vocabulary.encode("Ade")
-    token, state = prime(tiny.step, prefix)
-    expected = zero_state(tiny.step.units, 1)
-    for fed in (0, *prefix[:-1].tolist()):
-        _, expected = tiny.step(np.array([fed], np.int32), expected)
-    assert token.tolist() == [prefix[-1]]
-    assert all(np.array_equal(a, b) for a, b in zip(state, expected, strict=True))
-    token, state = prime(tiny.step, NOTHING)
-    assert token.tolist() == [0]
-    assert not any(array.any() for array in state)
+    primed, state = prime(tiny.step, prefix), zero_state(tiny.step.units, 1)
+    for fed in (0, *prefix.tolist()):
+        logits, state = tiny.step(np.array([fed], np.int32), state)
+    assert np.array_equal(primed[0], logits)
+    assert all(np.array_equal(a, b) for a, b in zip(primed[1], state, strict=True))
 
 
 def test_a_sample_that_is_cut_says_that_it_did_not_end():
@@ -167,7 +163,7 @@ def test_a_huge_max_length_takes_no_memory_before_it_is_used(tiny_one, max_lengt
 def test_free_rows_are_refilled_and_the_batch_shrinks_when_no_samples_are_left(tiny_one):
     recorder = Recorder(tiny_one.step)
     texts(recorder, Request(NOTHING, 50, seed=1), 40, batch_size=8)
-    widths = [width for width, _ in itertools.groupby(recorder.batches)]
+    widths = [width for width, _ in itertools.groupby(recorder.batches[1:])]  # the first is the priming
     assert max(widths) == 8
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] < 8

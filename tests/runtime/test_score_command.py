@@ -1,0 +1,158 @@
+"""`score`: files of every kind, in their order, with the scores behind."""
+
+import csv
+import gzip
+import io
+import json
+import math
+
+import pytest
+
+from charrnn_runtime import load
+
+LINES = ["dries", "Aden", "", "sésé", "rrrrr"]
+
+
+def one_line_error(done, *parts):
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+@pytest.fixture
+def scores(bundle):
+    return load(bundle).score(LINES)
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    path = tmp_path / "lijst é.txt"
+    path.write_text("\n".join(LINES), encoding="utf-8")
+    return path
+
+
+def test_a_text_comes_back_with_bits_and_percentile_before_each_line(runtime_command, bundle, text_file, scores):
+    done = runtime_command("score", bundle, text_file)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [text for _, _, text in rows] == LINES
+    for (bits, percentile, _), score in zip(rows, scores, strict=True):
+        assert float(bits) == pytest.approx(score.bits_per_character, abs=6e-4)
+        assert float(percentile) == pytest.approx(score.percentile, abs=0.06)
+
+
+def test_the_summary_on_stderr_is_the_mean_a_character_of_all_lines(runtime_command, bundle, text_file):
+    done = runtime_command("score", bundle, text_file)
+    bits = load(bundle).bits_per_character(LINES)
+    characters = sum(len(line) + 1 for line in LINES)
+    assert done.stderr.startswith(f"scored 5 lines, {characters} characters: {bits:.3f} bits per character")
+
+
+def test_standard_input_and_gzip_give_the_same(runtime_command, bundle, text_file, tmp_path):
+    plain = runtime_command("score", bundle, text_file).stdout
+    packed = tmp_path / "lines.txt.gz"
+    packed.write_bytes(gzip.compress(text_file.read_bytes()))
+    assert runtime_command("score", bundle, packed).stdout == plain
+    assert runtime_command("score", bundle, "-", input=text_file.read_text(encoding="utf-8")).stdout == plain
+
+
+def test_a_byte_order_mark_and_carriage_returns_are_no_part_of_a_line(runtime_command, bundle, text_file, tmp_path):
+    other = tmp_path / "windows.txt"
+    other.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(LINES).encode())
+    assert runtime_command("score", bundle, other).stdout == runtime_command("score", bundle, text_file).stdout
+
+
+def test_a_csv_gets_columns_appended(runtime_command, bundle, tmp_path, scores):
+    path = tmp_path / "names.csv"
+    path.write_text("id;name;note\n" + "".join(f'{i};{line};"a ""b"""\n' for i, line in enumerate(LINES)))
+    done = runtime_command("score", bundle, path, "--column", "name", "--characters")
+    rows = list(csv.DictReader(io.StringIO(done.stdout), delimiter=";"))
+    assert [(row["id"], row["name"], row["note"]) for row in rows] == [
+        (str(i), line, 'a "b"') for i, line in enumerate(LINES)
+    ]
+    for row, score in zip(rows, scores, strict=True):
+        assert float(row["log_probability"]) == pytest.approx(score.log_probability, abs=1e-5)
+        assert float(row["bits_per_character"]) == pytest.approx(score.bits_per_character, abs=1e-5)
+        assert float(row["perplexity"]) == pytest.approx(score.perplexity, rel=1e-3)
+        assert float(row["percentile"]) == pytest.approx(score.percentile, abs=0.01)
+        bits = [float(word) for word in row["character_bits"].split()]
+        assert bits == pytest.approx((-score.log_probabilities / math.log(2)).tolist(), abs=1e-4)
+
+
+def test_a_column_by_number_has_no_header(runtime_command, bundle, tmp_path):
+    path = tmp_path / "names.tsv"
+    path.write_text("1\tAden\n2\tdries\n")
+    done = runtime_command("score", bundle, path, "--column", "2")
+    assert [line.split("\t")[:2] for line in done.stdout.splitlines()] == [["1", "Aden"], ["2", "dries"]]
+
+
+def test_json_lines_keep_their_fields(runtime_command, bundle, tmp_path, scores):
+    path = tmp_path / "names.jsonl"
+    path.write_text("".join(json.dumps({"id": i, "name": line}) + "\n" for i, line in enumerate(LINES)))
+    done = runtime_command("score", bundle, path, "--field", "name")
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["id"], one["name"]) for one in objects] == list(enumerate(LINES))
+    assert [one["log_probability"] for one in objects] == pytest.approx([s.log_probability for s in scores], abs=1e-5)
+
+
+def test_above_and_below_share_the_lines_between_them(runtime_command, bundle, text_file, scores):
+    done = {side: runtime_command("score", bundle, text_file, f"--{side}", 50) for side in ("above", "below")}
+    texts = {side: [line.split("\t")[2] for line in one.stdout.splitlines()] for side, one in done.items()}
+    assert texts["above"] == [line for line, score in zip(LINES, scores, strict=True) if score.percentile > 50]
+    assert texts["below"] == [line for line, score in zip(LINES, scores, strict=True) if score.percentile <= 50]
+    assert 0 < len(texts["above"]) < 5
+    assert f"{len(texts['above'])} lines shown" in done["above"].stderr
+
+
+def test_more_lines_than_are_read_ahead_come_back_in_their_order(runtime_command, bundle, tmp_path):
+    path = tmp_path / "many.txt"
+    lines = [("dA"[number % 2]) + "r" * (number % 9) for number in range(40_000)]
+    path.write_text("\n".join(lines) + "\n")
+    done = runtime_command("score", bundle, path)
+    assert [line.rpartition("\t")[2] for line in done.stdout.splitlines()] == lines
+
+
+def test_an_empty_file_is_no_lines(runtime_command, bundle, tmp_path):
+    (tmp_path / "empty.txt").write_bytes(b"")
+    done = runtime_command("score", bundle, tmp_path / "empty.txt")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "scored no lines\n")
+
+
+BAD = [
+    ("a.txt", b"dries\nd\xff\n", [], ["a.txt", "near line", "not UTF-8"]),
+    ("a.txt", "dries\nAß\n".encode(), [], ["line 2: unknown character 'ß'", "skip"]),
+    ("a.csv", b"id,name\n1,Aden\n", [], ["2 columns", "'id', 'name'", "--column"]),
+    ("a.csv", b"id,name\n1,Aden\n", ["--column", "nam"], ["no column 'nam'", "'id', 'name'"]),
+    ("a.csv", b"id,name\n1,Aden\n", ["--column", "3"], ["no column '3'", "from 1 to 2"]),
+    ("a.csv", b'id,name\n1,"A\nd"\n', ["--column", "name"], ["line 1: expected one line", "newline"]),
+    ("a.jsonl", b'{"name": "A"}\n', [], ["line 1", "expected a JSON string", "--field"]),
+    ("a.jsonl", b'"A"\n{\n', [], ["line 2: expected JSON"]),
+    ("a.jsonl", b'{"name": 3}\n', ["--field", "name"], ["line 1: expected a JSON string"]),
+    ("a.jsonl", b'{"name": "A"}\n', ["--field", "nam"], ["expected JSON with the field 'nam'"]),
+    ("a.txt", b"A\n", ["--column", "1"], ["--column '1' was given, but", "read as lines"]),
+    ("a.txt.gz", gzip.compress(b"Aden\n" * 5000)[:-30], [], ["a.txt.gz cannot be read to its end"]),
+    ("a.txt", b"A\n", ["--above", "101"], ["percentile from 0 to 100", "101"]),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words", "parts"), BAD, ids=lambda value: str(value)[:20])
+def test_a_file_that_cannot_be_scored_is_one_line_on_stderr(
+    runtime_command, bundle, tmp_path, name, content, words, parts
+):
+    (tmp_path / name).write_bytes(content)
+    one_line_error(runtime_command("score", bundle, tmp_path / name, *words), *parts)
+
+
+def test_a_file_that_is_not_there_is_one_line_on_stderr(runtime_command, bundle, tmp_path):
+    one_line_error(runtime_command("score", bundle, tmp_path / "absent.txt"), "absent.txt cannot be read")
+    one_line_error(runtime_command("score", bundle, tmp_path), "cannot be read")
+
+
+def test_the_newest_run_scores_when_no_model_is_named(runtime_command, bundle, text_file, tmp_path):
+    run = tmp_path / "artifacts" / "names"
+    run.mkdir(parents=True)
+    (run / "weights.npz").write_bytes(b"")
+    bundle.rename(run / "bundle")
+    done = runtime_command("score", text_file, cwd=tmp_path)
+    assert len(done.stdout.splitlines()) == 5

@@ -117,8 +117,8 @@ class TrainingOptions:
                 raise InputError(f"option {name}: expected {expected}, received {value!r}; correct it or leave it out")
         if self.mode == "text" and self.teacher_iterations:
             raise InputError(
-                f"option teacher_iterations: expected 0 for a text, received {self.teacher_iterations}; a teacher makes "
-                "up lines. Leave it out"
+                f"option teacher_iterations: expected 0 for a text, received {self.teacher_iterations}; a teacher "
+                "makes up lines. Leave it out"
             )
         shares = self.held_out_share("validation"), self.held_out_share("test")
         if sum(shares) >= 1:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from charrnn.batches import Lines
 from charrnn.kneser_ney import KneserNey, fit
-from charrnn_runtime.drawing import Float64, inverse_cdf
+from charrnn_runtime.drawing import Float64, pick
 from charrnn_runtime.scoring import log_softmax
 from charrnn_runtime.step import Float32, State, Step, zero_state
 from charrnn_runtime.vocabulary import BOUNDARY, Tokens
@@ -146,7 +146,7 @@ class Teacher:
         for time in range(longest + 1):
             distribution, place = self._say(token, place)
             said[open_rows, time] = distribution
-            token = inverse_cdf(distribution, random.random(len(open_rows)))
+            token = pick(distribution.cumsum(axis=1), random.random(len(open_rows)))
             tokens[open_rows, time] = token
             lengths[open_rows[token == BOUNDARY]] = time
             going = np.flatnonzero(token != BOUNDARY)

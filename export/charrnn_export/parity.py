@@ -44,6 +44,9 @@ weights as large as 1.0 went unnoticed; with 4 or more none above 0.005, and wha
 
 _SEED = 20181
 
+ROLLOUT_LINE_LENGTH = 50
+"""Most characters of a line of the rollout."""
+
 
 @dataclass(frozen=True)
 class ParityReport:
@@ -112,14 +115,31 @@ def random_state(units: tuple[int, ...], batch: int, generator: np.random.Genera
 
 
 def greedy_rollout(step: Step, num_steps: int) -> Int32:
-    """Return the tokens, int32 [num_steps], of always taking the most probable one from the start of a line."""
-    token, state = np.array([BOUNDARY], np.int32), zero_state(step.units, 1)
+    """Return the tokens, int32 [num_steps], of always taking the most probable one.
+
+    The model is driven as it is used: a line starts from a zero state, and ends at a boundary or after
+    `ROLLOUT_LINE_LENGTH` characters; each line is begun with another character, so that they differ. A state that is
+    never reset grows without bound in a model of lines, and rounding with it (measured: a thousandfold in 100 steps),
+    until the texts of two engines part that agree on every line.
+    """
     tokens = np.empty(num_steps, np.int32)
-    for position in range(num_steps):
+    position, first = 0, 0
+    while position < num_steps:
+        first = first % (step.vocab_size - 1) + 1
+        line = _greedy_line(step, first, min(ROLLOUT_LINE_LENGTH, num_steps - position))
+        tokens[position : position + len(line)] = line
+        position += len(line)
+    return tokens
+
+
+def _greedy_line(step: Step, first: int, most: int) -> list[int]:
+    _, state = step(np.array([BOUNDARY], np.int32), zero_state(step.units, 1))
+    token, line = np.array([first], np.int32), list[int]()
+    while len(line) < most and token[0] != BOUNDARY:
         logits, state = step(token, state)
         token = logits.argmax(axis=1).astype(np.int32)
-        tokens[position] = token[0]
-    return tokens
+        line.append(int(token[0]))
+    return line
 
 
 def _compare_one_step(reference: Step, candidate: Step, name: str, tolerance: float) -> float:

@@ -25,6 +25,7 @@ def test_the_bare_commands_work_one_after_the_other_with_nothing_else_typed(char
         "README.md",
         "manifest.json",
         "model.onnx",
+        "training_lines.filter",
     ]
     sampled = charrnn("sample", cwd=tmp_path)
     assert sampled.returncode == 0, sampled.stderr

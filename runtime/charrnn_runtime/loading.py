@@ -133,6 +133,32 @@ def read_manifest(bundle: Path) -> Manifest:
     return Manifest.from_json(read_json(path), str(path))
 
 
+def bundle_of(path: Path) -> Path:
+    """Return the bundle that a run, a bundle or a file of a bundle stands for.
+
+    Raises:
+        ModelFileError: There is none.
+    """
+    for folder in (path, path / BUNDLE, path.parent if path.is_file() else path):
+        if (folder / MANIFEST_NAME).is_file() and (not path.is_file() or path.name in read_manifest(folder).files):
+            return folder
+    raise ModelFileError(f"{path} belongs to no bundle: expected a run that was exported, a bundle, or a file of one")
+
+
+def files_of(path: Path, engine: Engine = "auto") -> list[Path]:
+    """Return every file of a bundle that an engine runs; for anything else, and where there is none, the path itself.
+
+    Raises:
+        ModelFileError: The manifest is damaged.
+    """
+    if path.is_file():
+        return [path]
+    for folder in (path, path / BUNDLE):
+        if (folder / MANIFEST_NAME).is_file():
+            return [folder / name for name in step_files(read_manifest(folder), engine)] or [path]
+    return [path]
+
+
 def step_files(manifest: Manifest, engine: Engine = "auto") -> list[str]:
     """Return the names of a bundle's files that an engine runs as steps, in the order of preference."""
     runners = {name: _ENGINE_OF_SUFFIX.get(Path(name).suffix) for name in manifest.files}

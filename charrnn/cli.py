@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from charrnn.commands.export import export
 from charrnn.commands.report import report
 from charrnn.commands.train import train
+from charrnn.contestant import keras_contestant
 from charrnn_runtime import command_line, terminal
 from charrnn_runtime.errors import InputError
 
@@ -58,7 +59,7 @@ def _dispatch(words: list[str]) -> None:
 
 def _hand_over(name: str) -> Callable[[typer.Context], None]:
     def command(context: typer.Context) -> None:
-        raise typer.Exit(command_line.main([name, *context.args], prog=PROGRAM))
+        raise typer.Exit(command_line.main([name, *context.args], prog=PROGRAM, contestants=keras_contestant))
 
     return command
 

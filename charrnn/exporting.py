@@ -7,9 +7,11 @@ from pathlib import Path
 from charrnn.model import KerasStep, model_from_arrays, step_weights
 from charrnn.run import SPLITS
 from charrnn.sides import LineSides, read_sides
-from charrnn_export.bundle import Original, export_bundle
+from charrnn_export.bundle import export_bundle
+from charrnn_export.targets import Target
+from charrnn_export.writers import Original
 from charrnn_runtime.loading import BUNDLE, read_run
-from charrnn_runtime.manifest import Format, Manifest
+from charrnn_runtime.manifest import Manifest
 from charrnn_runtime.scoring import Quantiles
 from charrnn_runtime.step import NumpyStep
 
@@ -21,13 +23,18 @@ MAX_QUANTILE_LINES = 10_000
 
 
 def export_run(
-    run: Path, formats: Sequence[Format], *, report: Callable[[str], None] = lambda message: None
+    run: Path,
+    targets: Sequence[Target],
+    *,
+    max_cost: float | None = None,
+    report: Callable[[str], None] = lambda message: None,
 ) -> tuple[Path, Manifest]:
     """Export a run into the bundle inside it.
 
     Args:
         run: What `charrnn train` wrote.
-        formats: Which formats, at least one.
+        targets: Which formats in which precisions, at least one.
+        max_cost: What lower precision may cost, in bits per character; None takes the default of each precision.
         report: Called with a sentence at each stage.
 
     Returns:
@@ -39,7 +46,7 @@ def export_run(
     """
     original = read_original(run)
     bundle = run / BUNDLE
-    return bundle, export_bundle(original, bundle, formats, report=report)
+    return bundle, export_bundle(original, bundle, targets, max_cost=max_cost, report=report)
 
 
 def read_original(run: Path) -> Original:

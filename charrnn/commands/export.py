@@ -1,18 +1,17 @@
 """`charrnn export`."""
 
-import difflib
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any
 
 import typer
 
 from charrnn.tensorflow_setup import load_tensorflow, require
+from charrnn_export.targets import choose
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.loading import newest_run, read_run
-from charrnn_runtime.manifest import Format
-
-_ALL = "all"
 
 
 def export(
@@ -20,16 +19,40 @@ def export(
         Path | None, typer.Argument(help="What `charrnn train` wrote.  [default: the newest run below ./artifacts]")
     ] = None,
     format: Annotated[
-        list[str], typer.Option("--format", "-f", help="onnx, tflite or all; may be given several times.")
-    ] = [_ALL],  # noqa: B006 (typer makes a list of its own of it)
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="onnx, tflite, npz (for the numpy engine) or all; may be given several times.  [default: onnx tflite]",
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            "-p",
+            help="fp32, fp16, int8; full-int8 and int4 for tflite only; or all. May be given several times; "
+            "int8 is a quarter of the size and mostly costs nothing that can be read.  [default: fp32]",
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost",
+            help="What lower precision may cost on held-out lines, in bits per character.  "
+            "[default: 0.02; 0.05 for full-int8 and int4]",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Write the model's single step as .onnx and .tflite, each checked against the trained model.
+    """Write the model's single step as .onnx, .tflite or .npz, each file checked against the trained model.
 
     The files, their manifest and a README go to the folder `bundle` of the run. A file that does not agree with the
-    trained model is not written.
+    trained model, or whose precision costs too much, is not written.
     """
-    formats = _formats(format)
+    targets = choose(format or [], precision or [])
+    if max_cost is not None and not 0 < max_cost < math.inf:
+        raise InputError(f"--max-cost: expected bits per character above 0, such as 0.02, received {max_cost}")
     folder = newest_run() if run is None else run
     if run is None:
         print(f"run: {folder}", file=sys.stderr)
@@ -38,23 +61,19 @@ def export(
     load_tensorflow()
     from charrnn.exporting import export_run
 
-    bundle, manifest = export_run(folder, formats, report=lambda message: print(message, file=sys.stderr))
+    bundle, manifest = export_run(
+        folder, targets, max_cost=max_cost, report=lambda message: print(message, file=sys.stderr)
+    )
     for name, entry in manifest.files.items():
-        parity = entry.parity
-        print(
-            f"{bundle / name}  {entry.bytes:,} bytes  parity ok: one step within "
-            f"{parity['one_step_max_abs_diff']:.1e} (allowed {parity['tolerance']['one_step']:.0e}), "
-            f"{parity['rollout_steps']} greedy steps identical, "
-            f"bits per character {parity['bits_per_character']:.4f} ({parity['delta_bits_per_character']:+.1e})"
-        )
+        print(f"{bundle / name}  {entry.bytes:,} bytes  parity ok: {_in_words(entry.parity)}")
     print(f"next: charrnn sample {folder}", file=sys.stderr)
 
 
-def _formats(words: list[str]) -> list[Format]:
-    legal = get_args(Format)
-    for word in words:
-        if word not in (*legal, _ALL):
-            near = difflib.get_close_matches(word, (*legal, _ALL), 1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"--format: expected {', '.join(legal)} or {_ALL}, received {word!r}{hint}")
-    return [name for name in legal if name in words or _ALL in words]
+def _in_words(parity: Mapping[str, Any]) -> str:
+    allowed = parity["tolerance"]
+    rollout = f"{parity['rollout_steps']} greedy steps identical, " if parity["rollout_steps"] else ""
+    return (
+        f"one step within {parity['one_step_max_abs_diff']:.1e} (allowed {allowed['one_step']:.0e}), {rollout}"
+        f"bits per character {parity['bits_per_character']:.4f} "
+        f"({parity['delta_bits_per_character']:+.1e}, allowed {allowed['bits_per_character']:g})"
+    )

@@ -1,130 +1,149 @@
 """Writing a bundle: convert, describe, check, and only then write, the manifest last.
 
-Every format is converted and passes the parity gate, run by the engine that devices use and from the very bytes that
+Every file is converted and passes the parity gate, run by the engine that devices use and from the very bytes that
 will be written, before the first file is touched.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 from charrnn_export.model_card import model_card
-from charrnn_export.parity import FP32, check_parity
+from charrnn_export.parity import FP32, TOLERANCES, CostError, ParityReport, Tolerance, check_parity
+from charrnn_export.targets import PRECISIONS, TARGETS, Target, legal
+from charrnn_export.writers import WRITERS, Original
 from charrnn_runtime import golden
-from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite
-from charrnn_runtime.errors import InputError, ModelFileError, OperationError
+from charrnn_runtime.errors import CharrnnError, InputError, ModelFileError, OperationError
 from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
-from charrnn_runtime.loading import open_bytes, read_manifest
-from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, Format, Manifest
+from charrnn_runtime.loading import read_manifest
+from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, HeldOut, Manifest
 from charrnn_runtime.novelty import FILTER_NAME, LineFilter
-from charrnn_runtime.step import Step, StepWeights
-from charrnn_runtime.vocabulary import Tokens
-
-FORMATS: tuple[Format, ...] = get_args(Format)
+from charrnn_runtime.scoring import bits_per_character
+from charrnn_runtime.step import Step
 
 CARD_NAME = "README.md"
 
-
-@dataclass(frozen=True)
-class Original:
-    """What is exported."""
-
-    weights: StepWeights
-    """The numbers of the step."""
-
-    reference: Step
-    """The trained model itself, which the exported step must agree with."""
-
-    description: Description
-    """What is known of it; its golden transcript is recorded here, from the reference."""
-
-    held_out: Sequence[Tokens]
-    """Lines on which bits per character are compared, int32 [length] each."""
-
-    training_lines: Collection[str] = ()
-    """Lines that the model was trained on, of which the bundle gets a filter; none for a model of running text."""
+MAX_HELD_OUT_LINES = 200
+"""Held-out lines that travel with a bundle; enough to tell a costly file from a good one on the device."""
 
 
 def export_bundle(
     original: Original,
     folder: Path,
-    formats: Sequence[Format],
+    targets: Sequence[Target],
     *,
+    max_cost: float | None = None,
     report: Callable[[str], None] = lambda message: None,
 ) -> Manifest:
     """Export a model to some formats and write them, with their manifest, into a bundle.
 
-    Files of other formats that are there already stay if they were made from the same model, and go otherwise.
+    Other files that are there already stay if they were made from the same model, and go otherwise.
 
     Args:
         original: What to export.
         folder: The bundle; made if it is not there.
-        formats: Which formats, at least one.
+        targets: Which formats in which precisions, at least one.
+        max_cost: What lower precision may cost on held-out text, in bits per character; None takes the default of
+            each precision.
         report: Called with a sentence at each stage.
 
     Raises:
-        InputError: No format, or one that is not known.
-        ParityError: An exported step does not agree with the original; nothing was written.
+        InputError: No target, or one that is not legal.
+        ParityError: An exported step does not agree with the original, or costs too much; nothing was written.
         OperationError: A converter or the disk failed; what was there is still there.
     """
-    if not formats or not set(formats) <= set(FORMATS):
-        raise InputError(f"format: expected one or more of {', '.join(FORMATS)}, received {list(formats)}")
-    description = _with_golden(original)
-    files = {}
-    for name in formats:
-        report(f"converting to {name} and comparing with the trained model")
-        data, entry = _export(original, description, name)
-        files[file_name(name)] = (data, entry)
-    kept = _files_of_the_same_model(folder, description)
-    entries = {**kept, **{name: entry for name, (_, entry) in files.items()}}
-    manifest = Manifest(description, {name: entries[name] for name in map(file_name, FORMATS) if name in entries})
-    contents = {name: data for name, (data, _) in files.items()}
+    if not targets or not set(targets) <= set(TARGETS):
+        raise InputError(f"targets: {legal()}, received {[(target.format, target.precision) for target in targets]}")
+    description = replace(original.description, golden=_transcript(original, original.reference, FP32))
+    files: dict[str, bytes] = {}
+    made: dict[str, FileEntry] = {}
+    for target in targets:
+        report(f"converting to {target.format} {target.precision} and comparing with the trained model")
+        written, entries = _export(original, description, target, max_cost)
+        files |= written
+        made |= entries
+    entries = {**_files_of_the_same_model(folder, description), **made}
+    manifest = Manifest(description, dict(sorted(entries.items(), key=_place)), held_out=_held_out(original))
     if original.training_lines:
         lines = LineFilter.build(original.training_lines)
         manifest = replace(manifest, training_lines=lines.entry(len(set(original.training_lines))))
-        contents[FILTER_NAME] = lines.bits
-    _write(folder, manifest, contents)
+        files[FILTER_NAME] = lines.bits
+    _write(folder, manifest, files)
     return manifest
 
 
-def file_name(name: Format) -> str:
-    """Return the name of the file of a format at full precision."""
-    return f"model.{name}"
+def _place(item: tuple[str, FileEntry]) -> tuple[int, str]:
+    return TARGETS.index(Target(item[1].format, item[1].precision)), item[0]
 
 
-def _with_golden(original: Original) -> Description:
-    description = original.description
-    transcript = golden.record(
-        original.reference, description.vocabulary, stop_at_boundary=description.stop_at_boundary
+def _transcript(original: Original, step: Step, tolerance: Tolerance) -> golden.Golden:
+    return golden.record(
+        step,
+        original.description.vocabulary,
+        stop_at_boundary=original.description.stop_at_boundary,
+        tolerance=tolerance.log_probability,
+        same_text=tolerance.same_text,
     )
-    return replace(description, golden=transcript)
 
 
-def _export(original: Original, description: Description, name: Format) -> tuple[bytes, FileEntry]:
-    data, opset = _converters()[name](original.weights, description)
-    loaded = open_bytes(Path(file_name(name)), data)
-    parity = check_parity(original.reference, loaded.step, original.held_out, name=file_name(name), tolerance=FP32)
-    transcript = description.golden
-    if transcript is not None:
-        golden.replay(loaded.step, description.vocabulary, transcript, stop_at_boundary=description.stop_at_boundary)
-    return data, FileEntry(name, "fp32", len(data), sha256(data), opset, parity.to_json())
+def _held_out(original: Original) -> HeldOut | None:
+    lines = list(original.held_out[:MAX_HELD_OUT_LINES])
+    if not lines:
+        return None
+    text = tuple(original.description.vocabulary.decode(line) for line in lines)
+    return HeldOut(text, bits_per_character(original.reference, lines))
 
 
-def _converters() -> Mapping[Format, Callable[[StepWeights, Description], tuple[bytes, int | None]]]:
-    # Loading TensorFlow takes seconds; only an export pays for it.
-    from charrnn_export import onnx_format, tflite_format
-
-    return {
-        "onnx": lambda weights, description: (
-            attach_to_onnx(onnx_format.convert(weights), description.to_json()),
-            onnx_format.OPSET,
-        ),
-        "tflite": lambda weights, description: (
-            attach_to_tflite(tflite_format.convert(weights), description.to_json()),
-            None,
-        ),
+def _export(
+    original: Original, description: Description, target: Target, max_cost: float | None
+) -> tuple[Mapping[str, bytes], Mapping[str, FileEntry]]:
+    writer, tolerance = WRITERS[target.format], _tolerance(target, max_cost)
+    draft = writer.draft(original, target)
+    step = writer.open(draft(description))
+    try:
+        parity = check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
+    except CostError as error:
+        raise CostError(f"{error} (--max-cost); {_what_would_do(original, target, max_cost)}") from error
+    if target.precision != "fp32":
+        description = replace(description, golden=_transcript(original, step, tolerance))
+    files = draft(description)
+    _replay(writer.open(files), description)
+    return files, {
+        name: FileEntry(target.format, target.precision, len(data), sha256(data), writer.opset, parity.to_json())
+        for name, data in files.items()
     }
+
+
+def _tolerance(target: Target, max_cost: float | None) -> Tolerance:
+    tolerance = TOLERANCES[target.precision]
+    if max_cost is None or target.precision == "fp32":
+        return tolerance
+    return replace(tolerance, bits_per_character=max_cost)
+
+
+def _replay(step: Step, description: Description) -> None:
+    if description.golden is not None:
+        golden.replay(step, description.vocabulary, description.golden, stop_at_boundary=description.stop_at_boundary)
+
+
+def _what_would_do(original: Original, target: Target, max_cost: float | None) -> str:
+    """Say which more exact precision of the same format costs less than is allowed; for the message of a refusal."""
+    legal_here = PRECISIONS[target.format]
+    for precision in reversed(legal_here[: legal_here.index(target.precision)]):
+        other = Target(target.format, precision)
+        try:
+            report = _measure(original, other, max_cost)
+        except CharrnnError:
+            continue
+        return f"{precision} would do, which differs by {report.delta_bits_per_character:+.2e}"
+    return "no other precision of this format would do"
+
+
+def _measure(original: Original, target: Target, max_cost: float | None) -> ParityReport:
+    writer = WRITERS[target.format]
+    step = writer.open(writer.draft(original, target)(original.description))
+    tolerance = _tolerance(target, max_cost)
+    return check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
 
 
 def _files_of_the_same_model(folder: Path, description: Description) -> Mapping[str, FileEntry]:
@@ -146,14 +165,21 @@ def _is_intact(path: Path, entry: FileEntry) -> bool:
 
 
 def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    stale = {*_listed(folder), *(target.file_name for target in TARGETS)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OperationError(f"could not make {folder}: {error.strerror or error}") from error
     card, listed = model_card(manifest).encode(), json_bytes(manifest.to_json())
     write_together({folder / name: data for name, data in {**files, CARD_NAME: card, MANIFEST_NAME: listed}.items()})
-    for name in map(file_name, FORMATS):
-        if name not in manifest.files:
-            (folder / name).unlink(missing_ok=True)
+    for name in stale - {*manifest.files}:
+        (folder / name).unlink(missing_ok=True)
     if manifest.training_lines is None:
         (folder / FILTER_NAME).unlink(missing_ok=True)
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return [*read_manifest(folder).files]
+    except ModelFileError:
+        return []

@@ -2,30 +2,42 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import onnx
 import tf2onnx
 
+from charrnn_export import onnx_precision
 from charrnn_export.graph import input_signature, step_function
+from charrnn_export.targets import OPSET
+from charrnn_runtime.manifest import Precision
 from charrnn_runtime.step import StepWeights
-
-OPSET = 17
-"""Old enough for every onnxruntime of recent years, on phones and in browsers."""
 
 BATCH = "batch"
 
 
-def convert(weights: StepWeights) -> bytes:
+def convert(weights: StepWeights, precision: Precision = "fp32") -> bytes:
     """Return the step as an ONNX model, opset 17 and IR version 8, checked by onnx's own checker."""
+    narrowed = _PRECISIONS[precision](step_model(weights))
+    onnx.checker.check_model(narrowed, full_check=True)
+    serialized: bytes = narrowed.SerializeToString(deterministic=True)
+    return serialized
+
+
+_PRECISIONS: Mapping[Precision, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
+    "fp32": lambda model: model,
+    "fp16": onnx_precision.to_fp16,
+    "int8": onnx_precision.to_int8_matrices,
+}
+
+
+def step_model(weights: StepWeights) -> onnx.ModelProto:
+    """Return the step at full precision, as tf2onnx writes it, tidied."""
     with _quiet_tf2onnx():
         model, _ = tf2onnx.convert.from_function(
             step_function(weights), input_signature=input_signature(weights), opset=OPSET
         )
-    tidied = _tidy(model)
-    onnx.checker.check_model(tidied, full_check=True)
-    serialized: bytes = tidied.SerializeToString(deterministic=True)
-    return serialized
+    return _tidy(model)
 
 
 def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,17 +3,22 @@
 One file copied to a device must be enough to run it, and to notice that a bit of it has flipped. ONNX has a place for
 it: `metadata_props`, field 14 of a model (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto); since a protocol
 buffer may be written in pieces, ours stand at the end of the file, the digest of all before it last. A .tflite gets a
-small zip archive behind it, as TensorFlow's own metadata does; engines do not look there.
+small zip archive behind it, as TensorFlow's own metadata does; engines do not look there. An .npz is a zip archive, and
+numpy passes over a member that is no array; the format itself keeps a checksum of each member.
 """
 
 import io
+import json
 import zipfile
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from charrnn_runtime.errors import ModelFileError
-from charrnn_runtime.files import MAX_JSON_BYTES, json_bytes, parse_json, sha256
+from charrnn_runtime.files import MAX_JSON_BYTES, parse_json, sha256
 
 ONNX_KEY = "charrnn"
 """Key of the description in the ONNX metadata."""
@@ -21,16 +26,23 @@ ONNX_KEY = "charrnn"
 ONNX_DIGEST_KEY = "charrnn.sha256"
 """Key of the digest of all bytes before it, the last entry of the file."""
 
-TFLITE_MEMBER = "charrnn.json"
+MEMBER = "charrnn.json"
+"""Name of the description in the archive that ends a .tflite, and in an .npz."""
+
 TFLITE_DIGEST_MEMBER = "charrnn.sha256"
 
 _METADATA_PROPS = 14
 _DIGEST_LENGTH = 64
 
+_ZIP_DAMAGED = (
+    *(zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, ValueError),
+    *(OSError, OverflowError, zlib.error),
+)
+
 
 def attach_to_onnx(model: bytes, description: Mapping[str, Any]) -> bytes:
     """Return an ONNX model with a description and the digest of everything before the digest."""
-    described = model + _metadata_entry(ONNX_KEY, json_bytes(description))
+    described = model + _metadata_entry(ONNX_KEY, _compact_json(description))
     return described + _metadata_entry(ONNX_DIGEST_KEY, sha256(described).encode())
 
 
@@ -49,12 +61,7 @@ def check_onnx(data: bytes, name: str) -> None:
 
 def attach_to_tflite(model: bytes, description: Mapping[str, Any]) -> bytes:
     """Return a TFLite model with a zip archive behind it that holds a description and the model's digest."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
-        for member, content in ((TFLITE_MEMBER, json_bytes(description)), (TFLITE_DIGEST_MEMBER, sha256(model))):
-            # A fixed date, so that the same model gives the same bytes.
-            zipped.writestr(zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0)), content)
-    return model + archive.getvalue()
+    return model + _zip({MEMBER: _compact_json(description), TFLITE_DIGEST_MEMBER: sha256(model).encode()})
 
 
 def detach_from_tflite(data: bytes, name: str) -> tuple[bytes, dict[str, Any]]:
@@ -65,16 +72,58 @@ def detach_from_tflite(data: bytes, name: str) -> tuple[bytes, dict[str, Any]]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as zipped:
-            member = zipped.getinfo(TFLITE_MEMBER)
+            member = zipped.getinfo(MEMBER)
             if member.file_size > MAX_JSON_BYTES:
                 raise ModelFileError(f"{name} is refused: its description claims {member.file_size:,} bytes")
             description = zipped.read(member)
             digest = zipped.read(TFLITE_DIGEST_MEMBER).decode("ascii", "replace")
             model = data[: min(entry.header_offset for entry in zipped.infolist())]
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+    except _ZIP_DAMAGED as error:
         raise _no_description(name, str(error).strip("'")) from error
     _check_digest(model, digest, name)
     return model, parse_json(description, f"the description inside {name}")
+
+
+def write_npz(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> bytes:
+    """Return an .npz of some arrays with a description as one more member."""
+    members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
+    return _zip({**members, MEMBER: _compact_json(description)})
+
+
+def read_npz_description(data: bytes, name: str) -> dict[str, Any]:
+    """Return the description inside an .npz.
+
+    Raises:
+        ModelFileError: There is none, or it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as zipped:
+            if (size := zipped.getinfo(MEMBER).file_size) > MAX_JSON_BYTES:
+                raise ModelFileError(f"{name} is refused: its description claims {size:,} bytes")
+            description = zipped.read(MEMBER)
+    except _ZIP_DAMAGED as error:
+        raise _no_description(name, str(error).strip("'")) from error
+    return parse_json(description, f"the description inside {name}")
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return content.getvalue()
+
+
+def _zip(members: Mapping[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
+        for name, content in members.items():
+            # A fixed date, so that the same model gives the same bytes.
+            zipped.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+    return archive.getvalue()
+
+
+def _compact_json(value: Mapping[str, Any]) -> bytes:
+    # Inside a small model every kilobyte of spaces shows.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _metadata_entry(key: str, value: bytes) -> bytes:

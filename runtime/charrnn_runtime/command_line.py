@@ -9,7 +9,7 @@ import difflib
 import importlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
@@ -17,12 +17,14 @@ from charrnn_runtime import terminal
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.loading import ENGINES, newest_run
 from charrnn_runtime.model import Model, load
+from charrnn_runtime.step import Step
 
 SUMMARIES: Mapping[str, str] = {
     "sample": "Draw texts from a model.",
     "score": "How probable the model finds each line of a file: typos, odd names and strong passwords score high.",
     "complete": "The most probable lines that begin with a prefix, with their exact probabilities.",
     "verify": "Replay the model's golden transcript on this device, without TensorFlow.",
+    "benchmark": "Measure every file of a bundle on this device: size, speed, memory, bits per character.",
     "info": "What the model is, what it was trained on, how good it is.",
 }
 """The commands, in the order of a first visit, and what each is for."""
@@ -40,14 +42,35 @@ class Command(Protocol):
         ...
 
 
-def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m charrnn_runtime") -> int:
+class FilesCommand(Protocol):
+    """What the module of a command holds that goes through every file of a bundle."""
+
+    def run_files(self, options: argparse.Namespace, path: Path, /) -> None:
+        """Carry it out on a run, a bundle or one file."""
+        ...
+
+
+_OF_FILES = ("verify", "benchmark")
+
+Contestants = Callable[[Path], Mapping[str, tuple[str, Callable[[], Step]]]]
+"""From a model to steps that stand in none of its files; see `charrnn_runtime.benchmark.benchmark`."""
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    prog: str = "python -m charrnn_runtime",
+    contestants: Contestants = lambda model: {},
+) -> int:
     """Carry out a command line and return its exit code.
 
     Args:
         arguments: The words after the program's name; those of this process when None.
         prog: What the program is called in its help.
+        contestants: What `benchmark` measures beside the files.
     """
     options = parse(sys.argv[1:] if arguments is None else arguments, prog)
+    options.contestants = contestants
     return terminal.run(lambda: _carry_out(options), debug=options.debug)
 
 
@@ -129,6 +152,9 @@ def _carry_out(options: argparse.Namespace) -> None:
         print(f"model: {path}", file=sys.stderr)
     if options.threads < 1:
         raise InputError(f"threads: expected 1 or more, received {options.threads}")
+    if options.name in _OF_FILES:
+        cast(FilesCommand, _command(options.name)).run_files(options, path)
+        return
     with terminal.held_back_stderr():
         model = load(path, engine=options.engine, num_threads=options.threads)
     _command(options.name).run(options, model)

@@ -9,7 +9,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn_runtime.attachment import ONNX_KEY, check_onnx, detach_from_tflite
+from charrnn_runtime.attachment import MEMBER, ONNX_KEY, check_onnx, detach_from_tflite, read_npz_description
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
 from charrnn_runtime.files import MAX_MODEL_BYTES, parse_json, read_bounded, read_json, sha256
 from charrnn_runtime.manifest import MANIFEST_NAME, Description, Manifest
@@ -39,7 +39,9 @@ _ARRAYS_DAMAGED = (
     *(zipfile.BadZipFile, zlib.error),
 )
 
-_ENGINE_OF_SUFFIX: dict[str, Engine] = {".onnx": "onnxruntime", ".tflite": "litert"}
+_ENGINE_OF_SUFFIX: Mapping[str, Engine] = {".onnx": "onnxruntime", ".tflite": "litert", ".npz": "numpy"}
+
+_FILES = "an exported .onnx, .tflite or .npz"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> 
     if engine not in ENGINES:
         raise InputError(f"engine: expected one of {', '.join(ENGINES)}, received {engine!r}")
     if not path.exists():
-        raise ModelFileError(f"there is no model at {path}: expected a run, a bundle, or an exported .onnx or .tflite")
+        raise ModelFileError(f"there is no model at {path}: expected a run, a bundle, or {_FILES}")
     if not path.is_dir():
         _runner(path, engine)
         return open_bytes(path, read_bounded(path, MAX_MODEL_BYTES), engine=engine, num_threads=num_threads)
@@ -100,7 +102,7 @@ def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads:
         EngineMissingError: The engine that is needed is not installed.
     """
     openers: dict[str, Callable[[Path, bytes, int], tuple[Step, Description]]]
-    openers = {".onnx": _open_onnx, ".tflite": _open_tflite}
+    openers = {".onnx": _open_onnx, ".tflite": _open_tflite, ".npz": _open_npz}
     runner = _runner(path, engine)
     step, description = openers[path.suffix](path, data, num_threads)
     _check_sizes(step, description, path)
@@ -131,6 +133,54 @@ def read_manifest(bundle: Path) -> Manifest:
     return Manifest.from_json(read_json(path), str(path))
 
 
+def bundle_of(path: Path) -> Path:
+    """Return the bundle that a run, a bundle or a file of a bundle stands for.
+
+    Raises:
+        ModelFileError: There is none.
+    """
+    for folder in (path, path / BUNDLE, path.parent if path.is_file() else path):
+        if (folder / MANIFEST_NAME).is_file() and (not path.is_file() or path.name in read_manifest(folder).files):
+            return folder
+    raise ModelFileError(f"{path} belongs to no bundle: expected a run that was exported, a bundle, or a file of one")
+
+
+def files_of(path: Path, engine: Engine = "auto") -> list[Path]:
+    """Return every file of a bundle that an engine runs; for anything else, and where there is none, the path itself.
+
+    Raises:
+        ModelFileError: The manifest is damaged.
+    """
+    if path.is_file():
+        return [path]
+    for folder in (path, path / BUNDLE):
+        if (folder / MANIFEST_NAME).is_file():
+            return [folder / name for name in step_files(read_manifest(folder), engine)] or [path]
+    return [path]
+
+
+def step_files(manifest: Manifest, engine: Engine = "auto") -> list[str]:
+    """Return the names of a bundle's files that an engine runs as steps, in the order of preference."""
+    runners = {name: _ENGINE_OF_SUFFIX.get(Path(name).suffix) for name in manifest.files}
+    return [name for name, runner in runners.items() if runner and engine in ("auto", runner)]
+
+
+def read_listed(bundle: Path, manifest: Manifest, name: str) -> bytes:
+    """Read one file of a bundle, checked against its manifest.
+
+    Raises:
+        ModelFileError: It is missing, or not the file that was written.
+    """
+    data = read_bounded(bundle / name, MAX_MODEL_BYTES)
+    if sha256(data) != manifest.files[name].sha256:
+        raise ModelFileError(
+            f"{bundle / name} is damaged: its SHA-256 is not the one in {MANIFEST_NAME} "
+            f"(expected {manifest.files[name].bytes:,} bytes, received {len(data):,}). "
+            "Copy it again, or export again"
+        )
+    return data
+
+
 def read_run(run: Path) -> tuple[Description, dict[str, NDArray[np.float32]]]:
     """Read what a training run wrote: the description, and the weights of the layers by name (see `StepWeights.fold`).
 
@@ -150,14 +200,17 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         ModelFileError: The file is missing, too large, damaged, or holds something else.
     """
-    data = read_bounded(path, MAX_MODEL_BYTES)
+    return _parse_arrays(read_bounded(path, MAX_MODEL_BYTES), path)
+
+
+def _parse_arrays(data: bytes, path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as zipped:
             unpacked = sum(member.file_size for member in zipped.infolist())
         if unpacked > MAX_MODEL_BYTES:
             raise ModelFileError(f"{path} is refused: it claims {unpacked:,} bytes")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
+            return {name: np.asarray(arrays[name], np.float32) for name in arrays.files if name != MEMBER}
     except _ARRAYS_DAMAGED as error:
         raise ModelFileError(f"{path} is damaged: expected an .npz of float32 arrays ({error})") from error
 
@@ -165,7 +218,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
 def _runner(path: Path, engine: Engine) -> Engine:
     runner = _ENGINE_OF_SUFFIX.get(path.suffix)
     if runner is None:
-        raise ModelFileError(f"{path} is no model: expected a run, a bundle, or an exported .onnx or .tflite")
+        raise ModelFileError(f"{path} is no model: expected a run, a bundle, or {_FILES}")
     if engine not in ("auto", runner):
         raise InputError(f"engine: {path} is run by {runner}, received {engine!r}")
     return runner
@@ -173,18 +226,11 @@ def _runner(path: Path, engine: Engine) -> Engine:
 
 def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
     manifest = read_manifest(folder)
-    runners = {name: _ENGINE_OF_SUFFIX.get(Path(name).suffix) for name in manifest.files}
-    names = [name for name, runner in runners.items() if runner and engine in ("auto", runner)]
+    names = step_files(manifest, engine)
     if not names:
         raise ModelFileError(f"{folder} holds no file that {engine} could run: it has {', '.join(manifest.files)}")
     for name in names:
-        data = read_bounded(folder / name, MAX_MODEL_BYTES)
-        if sha256(data) != manifest.files[name].sha256:
-            raise ModelFileError(
-                f"{folder / name} is damaged: its SHA-256 is not the one in {MANIFEST_NAME} "
-                f"(expected {manifest.files[name].bytes:,} bytes, received {len(data):,}). "
-                "Copy it again, or export again"
-            )
+        data = read_listed(folder, manifest, name)
         try:
             return open_bytes(folder / name, data, engine=engine, num_threads=num_threads)
         except EngineMissingError:
@@ -210,6 +256,11 @@ def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Descr
     model, description = detach_from_tflite(data, str(path))
     step = LiteRTStep(model, name=str(path), num_threads=num_threads)
     return step, Description.from_json(description, f"the description inside {path}")
+
+
+def _open_npz(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
+    description = Description.from_json(read_npz_description(data, str(path)), f"the description inside {path}")
+    return NumpyStep(StepWeights.from_arrays(_parse_arrays(data, path))), description
 
 
 def _open_run(run: Path) -> LoadedStep:

@@ -31,7 +31,11 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Mode = Literal["lines", "text"]
 MAX_LENGTHS: Mapping["Mode", int] = {"lines": LINE_MAX_LENGTH, "text": TEXT_MAX_LENGTH}
-Format = Literal["onnx", "tflite"]
+Format = Literal["onnx", "tflite", "npz"]
+"""Kinds of exported files; npz holds the weights for the numpy step."""
+
+Precision = Literal["fp32", "fp16", "int8", "full-int8", "int4"]
+"""Of the numbers in a file, the most exact first; full-int8 computes in integers throughout, calibrated."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,8 @@ class FileEntry:
     format: Format
     """What kind of file it is."""
 
-    precision: str
-    """"fp32" ..."""
+    precision: Precision
+    """How its numbers are stored."""
 
     bytes: int
     """Size of the file."""
@@ -156,6 +160,17 @@ class FilterEntry:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Lines the model was not trained on, for measuring its files where they are used."""
+
+    lines: tuple[str, ...]
+    """The lines, as text."""
+
+    bits_per_character: float
+    """What they cost the trained model itself."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A bundle's manifest.json."""
 
@@ -168,12 +183,16 @@ class Manifest:
     training_lines: FilterEntry | None = None
     """The filter of the training lines, if there is one."""
 
+    held_out: HeldOut | None = None
+    """A small sample of held-out lines; None if the bundle was made without."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
         return {
             **self.description.to_json(),
             "files": {name: asdict(entry) for name, entry in self.files.items()},
             "training_lines": None if self.training_lines is None else asdict(self.training_lines),
+            "held_out": asdict(self.held_out) if self.held_out else None,
         }
 
     @classmethod
@@ -187,6 +206,7 @@ class Manifest:
         try:
             files = {file: _file_entry(entry) for file, entry in typed(value["files"], dict).items()}
             training_lines = None if (entry := value.get("training_lines")) is None else _filter_entry(entry)
+            held_out = _held_out(value.get("held_out"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
         names = [*files, *([] if training_lines is None else [training_lines.file])]
@@ -194,7 +214,7 @@ class Manifest:
             raise ModelFileError(
                 f"{name} is refused: the files of a bundle have plain names and stand beside it, not {strange[0]!r}"
             )
-        return cls(description, files, training_lines)
+        return cls(description, files, training_lines, held_out)
 
     def with_file(self, name: str, entry: FileEntry) -> "Manifest":
         """Return the manifest with one file added or replaced."""
@@ -236,6 +256,13 @@ def _filter_entry(value: Any) -> FilterEntry:
         whole_number(number, 1)
     finite_number(entry.false_positive_rate)
     return entry
+
+
+def _held_out(value: Any) -> HeldOut | None:
+    if value is None:
+        return None
+    lines = tuple(typed(line, str) for line in typed(typed(value, dict)["lines"], list))
+    return HeldOut(lines, finite_number(value["bits_per_character"]))
 
 
 def _check_format(value: Mapping[str, Any], name: str) -> None:

@@ -14,8 +14,9 @@ def verification(model: Model) -> str:
         ParityError: The model does not repeat its golden transcript.
     """
     replay = model.verify()
+    of = "" if replay.num_lines == replay.total_lines else f" of {replay.total_lines}, as integer arithmetic may"
     return (
-        f"{model.path}: ok on {model.engine}: {replay.num_lines} lines identical, "
+        f"{model.path}: ok on {model.engine}: {replay.num_lines} lines identical{of}, "
         f"log-probabilities within {replay.max_abs_diff:.1e} nats (allowed {replay.tolerance:.0e})"
     )
 

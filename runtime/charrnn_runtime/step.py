@@ -88,12 +88,15 @@ class StepWeights:
     """[vocab_size]."""
 
     def __post_init__(self) -> None:
-        """Refuse arrays whose shapes or types do not make a step."""
+        """Refuse arrays whose shapes or types do not make a step, and numbers that are not finite."""
         for name, array, shape in self._expected():
             if array.shape != shape or array.dtype != np.float32:
                 raise ModelFileError(
                     f"weights: expected {name} float32 {list(shape)}, received {array.dtype} {list(array.shape)}"
                 )
+            # Integers have no NaN: a quantiser would turn one into a number, and nobody would see it again.
+            if not np.isfinite(array).all():
+                raise ModelFileError(f"weights: expected finite numbers, received NaN or infinity in {name}")
 
     def _expected(self) -> list[tuple[str, Float32, tuple[int, ...]]]:
         layers = len(self.recurrent_kernels)
@@ -127,6 +130,30 @@ class StepWeights:
     def num_parameters(self) -> int:
         """How many numbers the step holds, after folding."""
         return sum(array.size for _, array, _ in self._expected())
+
+    def arrays(self) -> dict[str, Float32]:
+        """Return the arrays by the names that model.npz has: input_table, recurrent_kernel_0 ..., projection_bias."""
+        return {name: array for name, array, _ in self._expected()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.float32]]) -> "StepWeights":
+        """Rebuild the weights from what `arrays` returned.
+
+        Raises:
+            ModelFileError: An array is missing or does not fit the others.
+        """
+        layers = sum(name.startswith("recurrent_kernel_") for name in arrays)
+        try:
+            return cls(
+                input_table=arrays["input_table"],
+                recurrent_kernels=tuple(arrays[f"recurrent_kernel_{i}"] for i in range(layers)),
+                input_kernels=tuple(arrays[f"input_kernel_{i}"] for i in range(1, layers)),
+                biases=tuple(arrays[f"bias_{i}"] for i in range(1, layers)),
+                projection_kernel=arrays["projection_kernel"],
+                projection_bias=arrays["projection_bias"],
+            )
+        except KeyError as error:
+            raise ModelFileError(f"weights: expected an array called {error}, received {sorted(arrays)}") from error
 
     @classmethod
     def fold(cls, arrays: Mapping[str, NDArray[Any]]) -> "StepWeights":

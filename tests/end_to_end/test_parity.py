@@ -22,7 +22,7 @@ SIZES = {"1 layer": (24,), "2 layers": (24, 20)}
 def original(request: pytest.FixtureRequest) -> Any:
     """A Keras model with lively weights (an untrained one says nearly nothing), ready to be exported."""
     from charrnn.model import KerasStep, ModelSizes, arrays_of, build_model, set_arrays, step_weights
-    from charrnn_export.bundle import Original
+    from charrnn_export.writers import Original
 
     units = SIZES[request.param]
     model = build_model(ModelSizes(VOCABULARY.size, 12, units), seed=5)
@@ -33,10 +33,11 @@ def original(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="session")
 def engines(original: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Step]:
     """Every way to run the exported model."""
-    from charrnn_export.bundle import FORMATS, export_bundle
+    from charrnn_export.bundle import export_bundle
+    from charrnn_export.targets import choose
 
     bundle = tmp_path_factory.mktemp("parity") / "bundle"
-    export_bundle(original, bundle, FORMATS)
+    export_bundle(original, bundle, choose([], []))
     return {
         "onnxruntime": load(bundle, engine="onnxruntime").step,
         "litert": load(bundle, engine="litert").step,
@@ -47,7 +48,7 @@ def engines(original: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 @pytest.mark.parametrize("batch", [1, 7])
 @pytest.mark.parametrize("engine", ["onnxruntime", "litert", "numpy"])
 def test_one_step_from_random_states_agrees_with_keras(original: Any, engines: Any, engine: str, batch: int) -> None:
-    from charrnn_export.parity import random_state
+    from charrnn_export.states import random_state
 
     generator = np.random.default_rng(batch)
     for _ in range(20):
@@ -89,12 +90,13 @@ def test_nothing_is_left_behind_when_a_keras_model_and_its_weights_disagree(orig
     """The folding is inside the gate: a wrong table is caught, because the reference is the Keras model itself."""
     from dataclasses import replace
 
-    from charrnn_export.bundle import FORMATS, export_bundle
+    from charrnn_export.bundle import export_bundle
+    from charrnn_export.targets import choose
     from charrnn_runtime.errors import ParityError
 
     table = original.weights.input_table.copy()
     table[17, 3] *= np.float32(1.01)
     wrong = replace(original, weights=replace(original.weights, input_table=table))
     with pytest.raises(ParityError, match=r"model\.onnx: one step from random states"):
-        export_bundle(wrong, tmp_path / "bundle", FORMATS)
+        export_bundle(wrong, tmp_path / "bundle", choose([], []))
     assert not (tmp_path / "bundle").exists()

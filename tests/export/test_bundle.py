@@ -23,8 +23,12 @@ pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 
 from charrnn_export import onnx_format, tflite_format  # noqa: E402
-from charrnn_export.bundle import FORMATS, Original, export_bundle  # noqa: E402
+from charrnn_export.bundle import export_bundle  # noqa: E402
 from charrnn_export.model_card import model_card  # noqa: E402
+from charrnn_export.targets import Target  # noqa: E402
+from charrnn_export.writers import Original  # noqa: E402
+
+ONNX, TFLITE = BOTH = [Target("onnx"), Target("tflite")]
 
 
 def original(tiny):
@@ -75,15 +79,15 @@ def test_each_file_carries_the_same_description_and_transcript(exported):
 
 
 def test_a_second_export_gives_the_same_bytes(exported, tiny, tmp_path):
-    export_bundle(original(tiny), tmp_path / "again", FORMATS)
+    export_bundle(original(tiny), tmp_path / "again", BOTH)
     assert contents(tmp_path / "again") == contents(exported)
-    export_bundle(original(tiny), tmp_path / "again", FORMATS)
+    export_bundle(original(tiny), tmp_path / "again", BOTH)
     assert contents(tmp_path / "again") == contents(exported)
 
 
 def test_one_format_after_the_other_gives_the_bundle_of_both(exported, tiny, tmp_path):
-    for order in (FORMATS, FORMATS[::-1]):
-        folder = tmp_path / order[0]
+    for order in (BOTH, BOTH[::-1]):
+        folder = tmp_path / order[0].format
         for name in order:
             manifest = export_bundle(original(tiny), folder, [name])
         assert list(manifest.files) == ["model.onnx", "model.tflite"]
@@ -91,7 +95,7 @@ def test_one_format_after_the_other_gives_the_bundle_of_both(exported, tiny, tmp
 
 
 def test_a_file_of_another_model_does_not_stay_in_the_bundle(copied, tiny):
-    manifest = export_bundle(another(tiny), copied, ["onnx"])
+    manifest = export_bundle(another(tiny), copied, [ONNX])
     assert list(manifest.files) == ["model.onnx"]
     assert sorted(contents(copied)) == ["README.md", "manifest.json", "model.onnx"]
     assert "model.tflite" not in (copied / "README.md").read_text("utf-8")
@@ -102,28 +106,28 @@ def test_a_file_that_was_lost_or_damaged_does_not_stay_in_the_manifest(copied, t
     data = bytearray((copied / "model.tflite").read_bytes())
     data[5000] ^= 1
     (copied / "model.tflite").write_bytes(data)
-    assert list(export_bundle(original(tiny), copied, ["onnx"]).files) == ["model.onnx"]
+    assert list(export_bundle(original(tiny), copied, [ONNX]).files) == ["model.onnx"]
     assert not (copied / "model.tflite").exists()
     (copied / "model.onnx").unlink()
-    assert list(export_bundle(original(tiny), copied, ["tflite"]).files) == ["model.tflite"]
+    assert list(export_bundle(original(tiny), copied, [TFLITE]).files) == ["model.tflite"]
 
 
 def test_a_file_stays_though_the_training_facts_hold_tuples(tiny, tmp_path):
     described = replace(tiny.description, training={"split": (8, 1, 1)})
     kept = Original(tiny.weights, tiny.step, described, tiny.held_out)
-    export_bundle(kept, tmp_path / "bundle", ["onnx"])
-    assert list(export_bundle(kept, tmp_path / "bundle", ["tflite"]).files) == ["model.onnx", "model.tflite"]
+    export_bundle(kept, tmp_path / "bundle", [ONNX])
+    assert list(export_bundle(kept, tmp_path / "bundle", [TFLITE]).files) == ["model.onnx", "model.tflite"]
 
 
 def test_a_damaged_manifest_is_written_anew(copied, exported, tiny):
     (copied / "manifest.json").write_bytes(b"{")
-    export_bundle(original(tiny), copied, FORMATS)
+    export_bundle(original(tiny), copied, BOTH)
     assert contents(copied) == contents(exported)
 
 
 def test_what_a_person_put_into_the_bundle_stays(copied, tiny):
     (copied / "notes.txt").write_text("mine")
-    export_bundle(another(tiny), copied, ["tflite"])
+    export_bundle(another(tiny), copied, [TFLITE])
     assert (copied / "notes.txt").read_text() == "mine"
 
 
@@ -140,7 +144,7 @@ def test_a_full_disk_at_any_file_leaves_the_whole_bundle_as_it_was(copied, tiny,
 
         monkeypatch.setattr(os, "fsync", fail)
         with pytest.raises(OperationError, match=r"could not write .*: No space left on device; what was"):
-            export_bundle(another(tiny), copied, FORMATS)
+            export_bundle(another(tiny), copied, BOTH)
         monkeypatch.undo()
         assert contents(copied) == before
 
@@ -148,21 +152,21 @@ def test_a_full_disk_at_any_file_leaves_the_whole_bundle_as_it_was(copied, tiny,
 def test_a_bundle_cannot_be_made_below_a_file(tiny_one, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OperationError, match=r"^could not make .*bundle: Not a directory"):
-        export_bundle(original(tiny_one), tmp_path / "file" / "bundle", ["onnx"])
+        export_bundle(original(tiny_one), tmp_path / "file" / "bundle", [ONNX])
     with pytest.raises(OperationError, match=r"^could not make .*file: File exists"):
-        export_bundle(original(tiny_one), tmp_path / "file", ["onnx"])
+        export_bundle(original(tiny_one), tmp_path / "file", [ONNX])
 
 
-@pytest.mark.parametrize("formats", [[], ["coreml"], ["onnx", "ONNX"]], ids=str)
-def test_no_format_or_an_unknown_one_is_refused(tiny_one, tmp_path, formats):
-    with pytest.raises(InputError, match=r"^format: expected one or more of onnx, tflite, received \["):
-        export_bundle(original(tiny_one), tmp_path / "bundle", formats)
+@pytest.mark.parametrize("targets", [[], [Target("coreml")], [ONNX, Target("onnx", "int4")]], ids=str)
+def test_no_target_or_an_illegal_one_is_refused(tiny_one, tmp_path, targets):
+    with pytest.raises(InputError, match=r"^targets: expected one of onnx: fp32, fp16, int8; tflite: .*, received \["):
+        export_bundle(original(tiny_one), tmp_path / "bundle", targets)
     assert not (tmp_path / "bundle").exists()
 
 
 def test_each_stage_is_reported_in_a_sentence(tiny_one, tmp_path):
     said = []
-    export_bundle(original(tiny_one), tmp_path / "bundle", FORMATS, report=said.append)
+    export_bundle(original(tiny_one), tmp_path / "bundle", BOTH, report=said.append)
     assert [sentence for sentence in said if "onnx" in sentence]
     assert [sentence for sentence in said if "tflite" in sentence]
 

@@ -1,12 +1,13 @@
 """The gate itself, and what passes it: real exports of both formats, one and two layers."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from charrnn_export import parity
-from charrnn_export.parity import FP32, Tolerance, check_parity, greedy_rollout, random_state
+from charrnn_export.parity import FP32, Tolerance, check_parity, greedy_rollout
+from charrnn_export.states import random_state
 from charrnn_runtime import golden as transcripts
 from charrnn_runtime.errors import InputError, ParityError
 from charrnn_runtime.loading import open_model
@@ -51,7 +52,8 @@ def test_the_report_holds_what_was_measured(candidate, tiny):
     assert report.rollout_steps == 1000
     assert report.num_lines == len(tiny.held_out)
     assert report.bits_per_character == pytest.approx(bits_per_character(tiny.step, tiny.held_out), abs=1e-3)
-    assert report.to_json()["tolerance"] == {"one_step": 1e-5, "bits_per_character": 1e-3, "rollout_steps": 1000}
+    assert report.to_json()["tolerance"] == asdict(FP32)
+    assert (FP32.one_step, FP32.bits_per_character, FP32.rollout_steps) == (1e-5, 1e-3, 1000)
 
 
 def test_a_fresh_export_says_what_the_kept_one_says(candidate, kept_bundle):
@@ -208,8 +210,9 @@ def test_any_weight_of_the_table_that_matters_and_changed_by_one_percent_is_seen
     for i in generator.choice(large, 60, replace=False):
         changed = table.copy()
         changed.flat[i] *= np.float32(1.01)
+        changed_step = NumpyStep(replace(tiny.weights, input_table=changed))
         with pytest.raises(ParityError):
-            parity._compare_one_step(tiny.step, NumpyStep(replace(tiny.weights, input_table=changed)), "x", 1e-5)
+            parity._compare_one_step(tiny.step, changed_step, "x", FP32, tiny.held_out)
 
 
 def test_random_states_are_such_as_a_cell_can_reach_and_seeded():

@@ -12,8 +12,10 @@ pytest.importorskip("tf2onnx")
 tf = pytest.importorskip("tensorflow")
 
 from charrnn_export import onnx_format, tflite_format  # noqa: E402
-from charrnn_export.bundle import Original, export_bundle  # noqa: E402
+from charrnn_export.bundle import export_bundle  # noqa: E402
 from charrnn_export.graph import input_signature  # noqa: E402
+from charrnn_export.targets import Target  # noqa: E402
+from charrnn_export.writers import Original  # noqa: E402
 
 MODULES = {"onnx": onnx_format, "tflite": tflite_format}
 FLOAT32 = 0
@@ -37,7 +39,7 @@ def original(tiny):
 
 def refused(tiny, monkeypatch, tmp_path, kind, data, match, error=ParityError):
     """Let the converter write some bytes; the export must refuse them and leave both kinds of folder as they were."""
-    monkeypatch.setattr(MODULES[kind], "convert", lambda weights: data)
+    monkeypatch.setattr(MODULES[kind], "convert", lambda *_: data)
     folders = ["new"]
     if not (tmp_path / "old").exists():  # once a test is enough
         (tmp_path / "old").mkdir()
@@ -45,7 +47,7 @@ def refused(tiny, monkeypatch, tmp_path, kind, data, match, error=ParityError):
         folders.append("old")
     for folder in folders:
         with pytest.raises(error, match=match):
-            export_bundle(original(tiny), tmp_path / folder, [kind])
+            export_bundle(original(tiny), tmp_path / folder, [Target(kind)])
     assert not (tmp_path / "new").exists()
     assert [path.name for path in (tmp_path / "old").iterdir()] == [f"model.{kind}"]
     assert (tmp_path / "old" / f"model.{kind}").read_bytes() == b"what was there"
@@ -116,9 +118,9 @@ def largest(array):
 
 def test_without_a_fault_the_changed_and_repacked_bytes_pass(tiny, monkeypatch, tmp_path, change, kind):
     """Without this, the tests below could pass because the editing itself breaks the model."""
-    monkeypatch.setattr(MODULES[kind], "convert", lambda weights: data)
+    monkeypatch.setattr(MODULES[kind], "convert", lambda *_: data)
     data = change(0, lambda array: None)
-    assert list(export_bundle(original(tiny), tmp_path / "new", [kind]).files) == [f"model.{kind}"]
+    assert list(export_bundle(original(tiny), tmp_path / "new", [Target(kind)]).files) == [f"model.{kind}"]
 
 
 def test_one_weight_changed_by_one_percent_in_any_tensor_is_caught(
@@ -305,7 +307,7 @@ def test_an_operator_that_interpreters_lack_is_refused_before_it_runs(tiny_one, 
         h = tf.while_loop(lambda h: tf.reduce_sum(h) < 10.0, lambda h: [h + 1.0], [h_0])[0]
         return {"logits": h, "h_0_out": h, "c_0_out": c_0 + tf.cast(token[:, None], tf.float32)}
 
-    monkeypatch.setattr(tflite_format, "step_function", lambda weights: looping)
+    monkeypatch.setattr(tflite_format, "step_function", lambda *_, **__: looping)
     with pytest.raises(OperationError, match=r"the TFLite converter wrote \['WHILE'\]: expected plain builtin"):
         tflite_format.convert(weights)
 
@@ -316,9 +318,9 @@ def test_a_converter_that_writes_rubbish_is_caught(tiny, monkeypatch, tmp_path, 
 
 def test_a_fault_in_the_second_format_keeps_the_first_from_being_written(tiny, monkeypatch, tmp_path, converted):
     broken = change_onnx(converted["onnx"], 0, largest)
-    monkeypatch.setattr(onnx_format, "convert", lambda weights: broken)
+    monkeypatch.setattr(onnx_format, "convert", lambda *_: broken)
     with pytest.raises(ParityError, match=r"^model\.onnx: "):
-        export_bundle(original(tiny), tmp_path / "new", ["tflite", "onnx"])
+        export_bundle(original(tiny), tmp_path / "new", [Target("tflite"), Target("onnx")])
     assert not (tmp_path / "new").exists()
 
 
@@ -326,15 +328,15 @@ def test_a_reference_that_is_not_what_the_weights_say_is_caught(tiny, tmp_path):
     """The gate compares with the trained model: a folding that went wrong has nowhere to hide."""
     wrong = replace(tiny.weights, projection_bias=tiny.weights.projection_bias + np.float32(1e-4))
     with pytest.raises(ParityError, match=r"logits differs by 1\.\d\de-04"):
-        export_bundle(Original(wrong, tiny.step, tiny.description, tiny.held_out), tmp_path / "new", ["onnx"])
+        export_bundle(Original(wrong, tiny.step, tiny.description, tiny.held_out), tmp_path / "new", [Target("onnx")])
     assert not (tmp_path / "new").exists()
 
 
 def test_a_converter_that_fails_leaves_nothing_behind(tiny, monkeypatch, tmp_path, kind):
-    def fail(weights):
+    def fail(*_):
         raise OperationError("the converter failed")
 
     monkeypatch.setattr(MODULES[kind], "convert", fail)
     with pytest.raises(OperationError, match="the converter failed"):
-        export_bundle(original(tiny), tmp_path / "new", [kind])
+        export_bundle(original(tiny), tmp_path / "new", [Target(kind)])
     assert not (tmp_path / "new").exists()

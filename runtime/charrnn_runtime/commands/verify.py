@@ -1,15 +1,32 @@
-"""`verify`: replay the golden transcript."""
+"""`verify`: replay the golden transcript of every file."""
 
 import argparse
+import sys
+from pathlib import Path
 
-from charrnn_runtime import reports
-from charrnn_runtime.model import Model
+from charrnn_runtime import reports, terminal
+from charrnn_runtime.errors import EngineMissingError
+from charrnn_runtime.loading import files_of
+from charrnn_runtime.model import load
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """There are none of its own."""
 
 
-def run(options: argparse.Namespace, model: Model) -> None:
-    """Verify and say what was compared."""
-    print(reports.verification(model))
+def run_files(options: argparse.Namespace, path: Path) -> None:
+    """Verify each file that an engine here runs, and say what was compared."""
+    passed_over: list[EngineMissingError] = []
+    files = files_of(path, options.engine)
+    for file in files:
+        try:
+            with terminal.held_back_stderr():
+                model = load(file, engine=options.engine, num_threads=options.threads)
+        except EngineMissingError as error:
+            passed_over.append(error)
+            continue
+        print(reports.verification(model))
+    if len(passed_over) == len(files):
+        raise passed_over[0]
+    for error in passed_over:
+        print(f"not verified: {error}", file=sys.stderr)

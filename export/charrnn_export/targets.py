@@ -1,0 +1,89 @@
+"""What can be exported: which format in which precision, what the file is called, and what a user may ask for.
+
+A new format is a row of `PRECISIONS` here and a writer in `writers.py`; nothing else names formats.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from charrnn_runtime.errors import InputError
+from charrnn_runtime.manifest import Format, Precision
+
+PRECISIONS: Mapping[Format, tuple[Precision, ...]] = {
+    "onnx": ("fp32", "fp16", "int8"),
+    "tflite": ("fp32", "fp16", "int8", "full-int8", "int4"),
+    "npz": ("fp32",),
+}
+"""The legal precisions of each format, the most exact first."""
+
+OPSET = 17
+"""Of ONNX files: old enough for every onnxruntime of recent years, on phones and in browsers."""
+
+FORMATS: tuple[Format, ...] = tuple(PRECISIONS)
+DEFAULT_FORMATS: tuple[Format, ...] = ("onnx", "tflite")
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to export."""
+
+    format: Format
+    """What kind of file."""
+
+    precision: Precision = "fp32"
+    """How its numbers are stored."""
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file in a bundle: model.onnx, model.int8.onnx.
+
+        >>> Target("tflite", "full-int8").file_name
+        'model.full-int8.tflite'
+        """
+        precision = "" if self.precision == "fp32" else f".{self.precision}"
+        return f"model{precision}.{self.format}"
+
+
+TARGETS: tuple[Target, ...] = tuple(
+    Target(name, precision) for precision in get_args(Precision) for name in FORMATS if precision in PRECISIONS[name]
+)
+"""All that is legal, in the order in which a bundle lists its files and an engine chooses among them."""
+
+
+def choose(formats: Sequence[str], precisions: Sequence[str]) -> list[Target]:
+    """Return the targets that formats and precisions name together, in the order of `TARGETS`.
+
+    Args:
+        formats: Names of formats, "all" for every one, or nothing for those that most people need.
+        precisions: Names of precisions, "all" for every one that the format has, or nothing for full precision.
+
+    Raises:
+        InputError: A name is not known, or a format that was named does not have a precision that was named.
+    """
+    _check("--format", formats, FORMATS)
+    _check("--precision", precisions, get_args(Precision))
+    wanted = [name for name in FORMATS if name in (formats or DEFAULT_FORMATS) or ALL in formats]
+    named = precisions or ("fp32",)
+    chosen = [target for target in TARGETS if target.format in wanted and ({target.precision, ALL} & {*named})]
+    for precision in named:
+        for name in formats if ALL not in formats else ():
+            if precision != ALL and Target(name, precision) not in chosen:  # type: ignore[arg-type]
+                raise InputError(f"--precision: {name} has no {precision}; {legal()}")
+    return chosen
+
+
+def legal() -> str:
+    """Return a sentence that lists the legal combinations."""
+    listed = "; ".join(f"{name}: {', '.join(precisions)}" for name, precisions in PRECISIONS.items())
+    return f"expected one of {listed}"
+
+
+def _check(option: str, words: Sequence[str], known: Sequence[str]) -> None:
+    for word in words:
+        if word not in (*known, ALL):
+            near = difflib.get_close_matches(word, (*known, ALL), 1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{option}: expected {', '.join(known)} or {ALL}, received {word!r}{hint}")

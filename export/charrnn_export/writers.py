@@ -1,0 +1,86 @@
+"""How each format is written and opened again: the one place that joins formats to the modules that convert.
+
+A draft is a converted model that still lacks its description: the transcript in it can only be recorded from what was
+converted. The modules are loaded when their format is asked for, since TensorFlow alone takes seconds.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from charrnn_export.targets import OPSET, Target
+from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite, write_npz
+from charrnn_runtime.loading import open_bytes
+from charrnn_runtime.manifest import Description, Format
+from charrnn_runtime.step import Step, StepWeights
+from charrnn_runtime.terminal import held_back_stderr
+from charrnn_runtime.vocabulary import Tokens
+
+Draft = Callable[[Description], Mapping[str, bytes]]
+"""From a description to the files, by name, that hold a model and the description inside."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is exported."""
+
+    weights: StepWeights
+    """The numbers of the step."""
+
+    reference: Step
+    """The trained model itself, which the exported step must agree with."""
+
+    description: Description
+    """What is known of it; its golden transcript is recorded at export."""
+
+    held_out: Sequence[Tokens]
+    """Lines on which bits per character are compared, and on which full-int8 is calibrated; int32 [length] each."""
+
+    training_lines: Collection[str] = ()
+    """Lines that the model was trained on, of which the bundle gets a filter; none for a model of running text."""
+
+
+def open_single(files: Mapping[str, bytes]) -> Step:
+    """Return the step of a format that is one file, run by the engine that devices use."""
+    ((name, data),) = files.items()
+    with held_back_stderr():  # LiteRT tells of its delegates
+        return open_bytes(Path(name), data).step
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What writes and opens one format."""
+
+    draft: Callable[[Original, Target], Draft]
+    """Converts."""
+
+    open: Callable[[Mapping[str, bytes]], Step] = open_single
+    """Gives back the step that files hold, from those very bytes."""
+
+    opset: int | None = None
+    """ONNX only: the operator set the files need."""
+
+
+def _onnx(original: Original, target: Target) -> Draft:
+    from charrnn_export import onnx_format
+
+    model = onnx_format.convert(original.weights, target.precision)
+    return lambda description: {target.file_name: attach_to_onnx(model, description.to_json())}
+
+
+def _tflite(original: Original, target: Target) -> Draft:
+    from charrnn_export import tflite_format
+
+    model = tflite_format.convert(original.weights, target.precision, original.held_out)
+    return lambda description: {target.file_name: attach_to_tflite(model, description.to_json())}
+
+
+def _npz(original: Original, target: Target) -> Draft:
+    return lambda description: {target.file_name: write_npz(original.weights.arrays(), description.to_json())}
+
+
+WRITERS: Mapping[Format, Writer] = {
+    "onnx": Writer(_onnx, opset=OPSET),
+    "tflite": Writer(_tflite),
+    "npz": Writer(_npz),
+}

@@ -62,7 +62,7 @@ class Trained:
     def expected(self, precision: CPrecision) -> Model:
         """The Python runtime with the weights that the C has."""
         weights = rounded_to_int8(self.weights) if precision == "int8" else self.weights
-        return Model(NumpyStep(weights), self.description, self.path, "numpy")
+        return Model(NumpyStep(weights), self.description, self.path, "numpy", self.path)
 
     def write(self, precision: CPrecision, folder: Path) -> Path:
         """Write the C export into a folder and return it."""

@@ -192,7 +192,7 @@ class Manifest:
             **self.description.to_json(),
             "files": {name: asdict(entry) for name, entry in self.files.items()},
             "training_lines": None if self.training_lines is None else asdict(self.training_lines),
-            "held_out": asdict(self.held_out) if self.held_out else None,
+            "held_out_lines": asdict(self.held_out) if self.held_out else None,
         }
 
     @classmethod
@@ -206,7 +206,7 @@ class Manifest:
         try:
             files = {file: _file_entry(entry) for file, entry in typed(value["files"], dict).items()}
             training_lines = None if (entry := value.get("training_lines")) is None else _filter_entry(entry)
-            held_out = _held_out(value.get("held_out"))
+            held_out = _held_out(value.get("held_out_lines"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
         names = [*files, *([] if training_lines is None else [training_lines.file])]

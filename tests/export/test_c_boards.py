@@ -19,7 +19,9 @@ def test_a_board_says_the_same_names(tiny, core, precision, tmp_path):
     weights = rounded_to_int8(tiny.weights) if precision == "int8" else tiny.weights
     sources = convert(tiny.weights, tiny.description, precision)
     emulated = BOARDS["emulate"](BOARDS["CORES"][core], sources, tmp_path, number=100, seed=7)
-    assert list(emulated.names) == Model(NumpyStep(weights), tiny.description, tmp_path, "numpy").sample(100, seed=7)
+    assert list(emulated.names) == Model(NumpyStep(weights), tiny.description, tmp_path, "numpy", tmp_path).sample(
+        100, seed=7
+    )
     assert emulated.memory == 0  # nothing in it changes
     assert 0 < emulated.stack < 2048
     assert emulated.instructions > 1000

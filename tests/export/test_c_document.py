@@ -72,7 +72,7 @@ def test_the_sampler_says_what_the_python_runtime_says(folder: Path, tiny_two: A
     subprocess.run(["make", "-s"], cwd=folder, check=True)
     command = [folder / "sample", "-n", "10", "-s", "7", "-t", "0.8", "-p", "A"]
     said = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.splitlines()
-    model = Model(NumpyStep(rounded_to_int8(tiny_two.weights)), tiny_two.description, folder, "numpy")
+    model = Model(NumpyStep(rounded_to_int8(tiny_two.weights)), tiny_two.description, folder, "numpy", folder)
     assert said == model.sample(10, seed=7, temperature=0.8, prefix="A")
 
 

@@ -50,7 +50,7 @@ def expected_step(tiny, precision):
 
 
 def expected_model(tiny, precision):
-    return Model(expected_step(tiny, precision), tiny.description, Path("tiny"), "numpy")
+    return Model(expected_step(tiny, precision), tiny.description, Path("tiny"), "numpy", Path("tiny"))
 
 
 def written(sources, folder):
@@ -241,7 +241,7 @@ def test_a_model_without_a_transcript_says_so(sampler):
 def test_in_text_mode_the_newline_is_a_character_like_any_other(tiny_one, tmp_path):
     description = replace(tiny_one.description, mode="text", max_length=120)
     program = built_sampler(convert(tiny_one.weights, description), tmp_path, find_compiler()[0], "-O1")
-    (text,) = Model(tiny_one.step, description, Path("x"), "numpy").sample(1, prefix="d\n", seed=3)
+    (text,) = Model(tiny_one.step, description, Path("x"), "numpy", Path("x")).sample(1, prefix="d\n", seed=3)
     assert text.count("\n") > 1
     assert "\n".join(said(program, "-n", 1, "-s", 3, "-p", "d\n")) == text
 

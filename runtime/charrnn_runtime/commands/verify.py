@@ -22,8 +22,8 @@ def run_files(options: argparse.Namespace, path: Path) -> None:
         try:
             with terminal.held_back_stderr():
                 model = load(file, engine=options.engine, num_threads=options.threads)
-        except EngineMissingError as error:
-            passed_over.append(error)
+        except EngineMissingError as missing:
+            passed_over.append(missing)
             continue
         print(reports.verification(model))
     if len(passed_over) == len(files):

@@ -63,7 +63,7 @@ def export_bundle(
         files |= written
         made |= entries
     entries = {**_files_of_the_same_model(folder, description), **made}
-    manifest = Manifest(description, dict(sorted(entries.items(), key=_place)), held_out=_held_out(original))
+    manifest = Manifest(description, dict(sorted(entries.items(), key=_place)), held_out_sample=_held_out(original))
     if original.training_lines:
         lines = LineFilter.build(original.training_lines)
         manifest = replace(manifest, training_lines=lines.entry(len(set(original.training_lines))))

@@ -22,7 +22,7 @@ def model_card(manifest: Manifest) -> str:
 Each file agrees with the trained model as the table says, and carries its own description and a golden transcript:
 `python -m charrnn_runtime verify .` replays it on this device, `python -m charrnn_runtime sample .` draws from it.
 `python -m charrnn_runtime benchmark .` measures every file here, on some of the held-out lines: manifest.json holds
-them, as they are. Set its `held_out_lines` to null where they must not travel.
+them, as they are. Set its `held_out_sample` to null where they must not travel.
 
 ## Driving it from another language
 

@@ -195,7 +195,7 @@ def _text(manifest: Manifest, path: Path | None) -> tuple[list[Tokens], float | 
         if not lines:
             raise InputError(f"--text: {path}: expected one line or more, received none")
         return lines, None, f"{len(lines)} lines of {path}"
-    held_out = manifest.held_out
+    held_out = manifest.held_out_sample
     if held_out is None:
         return [], None, "nothing: the bundle carries no held-out lines (see --text)"
     lines = [encode(line) for line in held_out.lines]

@@ -183,7 +183,7 @@ class Manifest:
     training_lines: FilterEntry | None = None
     """The filter of the training lines, if there is one."""
 
-    held_out: HeldOut | None = None
+    held_out_sample: HeldOut | None = None
     """A small sample of held-out lines; None if the bundle was made without."""
 
     def to_json(self) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Manifest:
             **self.description.to_json(),
             "files": {name: asdict(entry) for name, entry in self.files.items()},
             "training_lines": None if self.training_lines is None else asdict(self.training_lines),
-            "held_out_lines": asdict(self.held_out) if self.held_out else None,
+            "held_out_sample": asdict(self.held_out_sample) if self.held_out_sample else None,
         }
 
     @classmethod
@@ -206,7 +206,7 @@ class Manifest:
         try:
             files = {file: _file_entry(entry) for file, entry in typed(value["files"], dict).items()}
             training_lines = None if (entry := value.get("training_lines")) is None else _filter_entry(entry)
-            held_out = _held_out(value.get("held_out_lines"))
+            held_out_sample = _held_out(value.get("held_out_sample"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
         names = [*files, *([] if training_lines is None else [training_lines.file])]
@@ -214,7 +214,7 @@ class Manifest:
             raise ModelFileError(
                 f"{name} is refused: the files of a bundle have plain names and stand beside it, not {strange[0]!r}"
             )
-        return cls(description, files, training_lines, held_out)
+        return cls(description, files, training_lines, held_out_sample)
 
     def with_file(self, name: str, entry: FileEntry) -> "Manifest":
         """Return the manifest with one file added or replaced."""

@@ -86,7 +86,7 @@ def test_a_second_export_of_everything_gives_the_same_bytes(everything, tiny, tm
 
 
 def test_the_held_out_sample_costs_what_the_manifest_says(everything, tiny):
-    held_out = read_manifest(everything).held_out
+    held_out = read_manifest(everything).held_out_sample
     lines = [tiny.vocabulary.encode(line) for line in held_out.lines]
     assert [line.tolist() for line in lines] == [line.tolist() for line in tiny.held_out]
     assert held_out.bits_per_character == bits_per_character(tiny.step, lines)

@@ -28,5 +28,5 @@ def run_files(options: argparse.Namespace, path: Path) -> None:
         print(reports.verification(model))
     if len(passed_over) == len(files):
         raise passed_over[0]
-    for error in passed_over:
-        print(f"not verified: {error}", file=sys.stderr)
+    for reason in passed_over:
+        print(f"not verified: {reason}", file=sys.stderr)

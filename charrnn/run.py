@@ -255,7 +255,9 @@ class Run:
             vocabulary: All their characters.
             baseline: What counting reaches on the same sides, if anybody has counted.
         """
-        data = self.config.data.to_json() | {"duplicates_removed": not self.config.options.keep_duplicates}
+        options, data = self.config.options, self.config.data.to_json()
+        if options.mode == "lines":
+            data["duplicates_removed"] = not options.keep_duplicates
         record = training_record(data, sides.sizes, result, baseline) | sides.notes
         self.write_description(vocabulary, record)
         write_json_atomically(self.path / TRAINING, record)

@@ -86,7 +86,9 @@ def test_the_files_of_a_bundle_carry_the_held_out_scores(model):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda n: n[:-1], lambda n: n[::-1], lambda n: ["a", *n[1:]], lambda n: {}], ids=str
+    "change",
+    [lambda n: n[:-1], lambda n: n[::-1], lambda n: ["a", *n[1:]], lambda n: {}],
+    ids=["cut", "turned round", "a word", "an object"],
 )
 def test_held_out_scores_that_were_changed_are_refused(tiny, change):
     value = json.loads(json.dumps(tiny.description.held_out.to_json()))

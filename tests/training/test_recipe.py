@@ -52,8 +52,11 @@ def test_lines_have_a_teacher_unless_the_run_is_a_small_or_a_chosen_one() -> Non
     taught = resolve(TrainingOptions(), 2400, 26_000)
     assert (taught.teacher_iterations, taught.state_size) == (2500, 256)
     assert taught.dropout_recurrent < resolve(TrainingOptions(teacher_iterations=0), 2400, 26_000).dropout_recurrent
-    for chosen in ({"iterations": 500}, {"state_size": 32}, {"mode": "text"}):
-        assert resolve(TrainingOptions.from_json(chosen), 2400, 2_600_000).teacher_iterations == 0
+    for chosen in ({"iterations": 500}, {"state_size": 32}, {"teacher_iterations": 0}):
+        assert resolve(TrainingOptions.from_json(chosen), 2400, 26_000).teacher_iterations == 0
+    assert resolve(TrainingOptions(mode="text"), 2400, 26_000).teacher_iterations == 0
+    assert resolve(TrainingOptions(state_size=128), 27_500, 195_000).teacher_iterations == 0
+    assert resolve(TrainingOptions(state_size=256), 27_500, 195_000).teacher_iterations > 0
     asked = TrainingOptions(state_size=5, iterations=500, teacher_iterations=100)
     assert resolve(asked, 2400, 26_000).teacher_iterations == 100
     with pytest.raises(InputError, match="option teacher_iterations: expected 0 for a text, received 9"):

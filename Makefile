@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts notebook golden wheel wheel-check benchmark clean fuzz
+.PHONY: help demo test check format lint types contracts notebook golden wheel wheel-check benchmark clean fuzz kills
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -50,6 +50,10 @@ notebook: $(VENV)/installed ## run docs/how_it_works.ipynb and keep its outputs
 
 golden: $(VENV)/installed ## make the committed golden model again
 	$(BIN)/python tests/golden/make_golden.py
+
+kills: $(VENV)/installed ## kill training 50 times and in each of its writes; every run must go on to the same end
+	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/kills.py --mode text
 
 wheel: $(VENV)/installed
 	rm -rf $(WORK)/dist

@@ -78,7 +78,8 @@ def _is_taught(options: TrainingOptions, num_characters: int) -> bool:
     """
     if options.teacher_iterations is not None:
         return options.teacher_iterations > 0
-    return options.mode == "lines" and options.iterations is None and excess(options, num_characters) > 0
+    is_open = options.mode == "lines" and options.iterations is None and (options.state_size or 0) >= 64
+    return is_open and excess(options, num_characters) > 0
 
 
 def excess(options: TrainingOptions, num_characters: int) -> float:

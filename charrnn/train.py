@@ -206,6 +206,8 @@ class _Training:
 
     def _evaluate(self) -> None:
         arrays = self._learner.averaged_arrays()
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise _LossNotFiniteError(math.nan)
         nats = self._sides.validation_nats(step_of(arrays))
         if not math.isfinite(nats):
             raise _LossNotFiniteError(nats)

@@ -18,6 +18,7 @@ from charrnn.recipe import resolve
 from charrnn.record import TrainingResult, baseline_record
 from charrnn.run import TRAINING, Data, Run, RunConfig
 from charrnn.scores import Scores
+from charrnn.sides import LineSides
 from charrnn.split import Split
 from charrnn.training_job import TrainingJob
 from charrnn_runtime.manifest import Description
@@ -65,8 +66,8 @@ def test_training_json_and_the_description_have_the_baseline(tmp_path: Path) -> 
     config = RunConfig(resolve(options, 16, 100), options, Data("words.txt", "aa", 24, 24))
     run = Run.create(tmp_path / "run", config)
     network = Scores(baseline.test.nats * 0.5, baseline.test.characters)
-    sizes = {side: len(lines) for side, lines in vars(SPLIT).items()}
-    run.finish(TrainingResult("iterations", 10, 10, 1.0, network, 99, 1.0), sizes, VOCABULARY, baseline)
+    sides = LineSides(SPLIT, VOCABULARY)
+    run.finish(TrainingResult("iterations", 10, 10, 1.0, network, 99, 1.0), sides, VOCABULARY, baseline)
     record = json.loads((run.path / TRAINING).read_text("utf-8"))
     assert list(record).index("baseline") == list(record).index("test") + 1
     stored = record["baseline"]

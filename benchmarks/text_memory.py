@@ -59,7 +59,7 @@ def write_text(path: Path, size: int) -> None:
     ends = np.array([b" "] * 12 + [b", ", b".\n"])
     with path.open("wb") as file:
         while file.tell() < size:
-            chosen = zip(random.choice(words, 150_000), random.choice(ends, 150_000), strict=True)
+            chosen = zip(random.choice(words, 150_000).tolist(), random.choice(ends, 150_000).tolist(), strict=True)
             file.write(b"".join(part for pair in chosen for part in pair)[: size - file.tell()])
 
 

@@ -55,7 +55,9 @@ def peak_of_training(text: Path, run: Path) -> float:
 def write_text(path: Path, size: int) -> None:
     """Write a text of made-up words in sentences, a megabyte of which is never like another."""
     random = np.random.default_rng(0)
-    words = np.array([bytes(random.choice(list(b"etaoinshrdlu"), length)) for length in random.integers(1, 10, 5000)])
+    words = np.array(
+        [bytes(random.choice(list(b"etaoinshrdlu"), length).tolist()) for length in random.integers(1, 10, 5000)]
+    )
     ends = np.array([b" "] * 12 + [b", ", b".\n"])
     with path.open("wb") as file:
         while file.tell() < size:

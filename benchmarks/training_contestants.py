@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from charrnn.batches import PADDING, Batch, Lines, training_batches
+from charrnn.batches import MAX_WIDTHS, PADDING, Batch, Lines, choose_widths, training_batches
 from charrnn.options import ResolvedOptions, TrainingOptions
 from charrnn.recipe import resolve
 
@@ -48,7 +48,8 @@ class Ours:
         sizes = ModelSizes(vocab_size, options.embedding_dim, (units,))
         self._steps = -(-len(lines) // BATCH_SIZE)
         self._learner = Learner(sizes, options, lines.num_characters / self._steps)
-        self._batches = training_batches(lines, BATCH_SIZE, seed=0)
+        widths = choose_widths(lines.widths, MAX_WIDTHS)
+        self._batches = training_batches(lambda _: lines, widths, BATCH_SIZE, seed=0)
         self._step = 0
 
     def epoch(self) -> float:
@@ -147,8 +148,9 @@ CONTESTANTS = {"charrnn": Ours, "Keras fit": KerasFit, "PyTorch": PyTorch}
 
 
 def recipe(lines: Lines, units: int) -> ResolvedOptions:
-    """Return what `charrnn train --state-size UNITS` trains such lines with."""
-    return resolve(TrainingOptions(state_size=units, batch_size=BATCH_SIZE), len(lines), lines.num_characters)
+    """Return what `charrnn train --state-size UNITS` trains such lines with, without a teacher."""
+    options = TrainingOptions(state_size=units, batch_size=BATCH_SIZE, teacher_iterations=0)
+    return resolve(options, len(lines), lines.num_characters)
 
 
 def _padded(lines: Lines) -> Batch:

@@ -13,17 +13,13 @@ from charrnn_runtime.errors import InputError
 
 _TYPICAL_VOCABULARY = 50
 
-TEACHER_STATE_SIZE = 128
-"""Units of the teacher's network, at most: it need not be good, only good at other things than counting (measured)."""
+_LINES_OF_A_LARGE_TEACHER = 15_000
+"""Fewer lines would be learned by heart by 256 units (measured on 9,350 and 27,500)."""
 
-_TAUGHT = {
-    "lr": 0.004,
-    "dropout_embedding": 0.0,
-    "dropout_output": 0.0,
-    "dropout_recurrent": 0.05,
-    "weight_decay": 0.02,
-}
-"""Who learns from whole distributions, of lines without end, need not be held back (measured on place names)."""
+MAX_TAUGHT_CHARACTERS = 400_000
+"""Of more there are enough to learn from, and a lesson, with a distribution for every character, takes gigabytes."""
+
+_EXCESS_OF_A_HELD_BACK_STUDENT = 1.5
 
 _LINE_WINDOW = 2
 """Lines have no window; the least that is legal stands in their configuration."""
@@ -59,7 +55,7 @@ def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> Re
         sized = replace(sized, iterations=sized.iterations or steps)
         chosen = _schedule(sized.iterations or 1, state_size, num_lines)
     chosen |= (
-        _TAUGHT | {"teacher_iterations": _teacher_iterations(num_lines)}
+        _taught_restraint(sized, num_characters) | {"teacher_iterations": _teacher_iterations(num_lines)}
         if taught
         else _restraint(sized, num_characters)
     )
@@ -72,14 +68,11 @@ def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> Re
 
 
 def _is_taught(options: TrainingOptions, num_characters: int) -> bool:
-    """Tell whether a teacher is trained first: if it was asked for, or if the network could learn the lines by heart.
-
-    128 units on 29,500 first names cannot: there a plain run was as good as a taught one (1.951 and 1.953 nats).
-    """
+    """Tell whether a teacher is trained first: if it was asked for, or if nothing speaks against it."""
     if options.teacher_iterations is not None:
         return options.teacher_iterations > 0
     is_open = options.mode == "lines" and options.iterations is None and (options.state_size or 0) >= 64
-    return is_open and excess(options, num_characters) > 0
+    return is_open and num_characters <= MAX_TAUGHT_CHARACTERS
 
 
 def excess(options: TrainingOptions, num_characters: int) -> float:
@@ -109,14 +102,26 @@ def _iterations(num_lines: int) -> int:
 
 
 def _taught_iterations(num_lines: int) -> int:
-    # 3,500 steps for 2,340 lines come within 0.2% of the teacher; 5,500 for 9,350 were 2% away from it (trial runs).
+    # 3,500 steps for 2,340 lines come within 0.2% of the teacher; 5,500 for 9,350 were 2% away from it; 256 units on
+    # 27,500 lines got no better behind 10,000 (trial runs).
     steps = 3500 * math.pow(num_lines / 2500, 0.75)
-    return round(min(max(steps, 1500), 20_000) / 500) * 500
+    return round(min(max(steps, 1500), 12_000) / 500) * 500
+
+
+def teacher_state_size(num_lines: int) -> int:
+    """Return the units of a teacher's network: on a short list it need only be good at other things than counting."""
+    return 256 if num_lines >= _LINES_OF_A_LARGE_TEACHER else 128
+
+
+def teacher_networks(num_lines: int) -> int:
+    """Return how many networks a teacher has."""
+    return 2 if num_lines >= _LINES_OF_A_LARGE_TEACHER else 1
 
 
 def _teacher_iterations(num_lines: int) -> int:
-    # Half of what a network alone would take: a teacher may underfit, the counts make up for it (trial runs).
-    return round(max(0.55 * _iterations(num_lines), 1500) / 500) * 500
+    # Less than a network alone would take: a teacher may underfit, the counts make up for it (trial runs).
+    share = 0.7 if num_lines >= _LINES_OF_A_LARGE_TEACHER else 0.55
+    return round(max(share * _iterations(num_lines), 1500) / 500) * 500
 
 
 def _schedule(iterations: int, state_size: int, num_lines: int) -> dict[str, float]:
@@ -173,6 +178,22 @@ def _restraint(options: TrainingOptions, num_characters: int) -> dict[str, float
         "dropout_output": _between(0.05 + 0.055 * ratio, 0.3),
         "dropout_recurrent": _between(0.13 + 0.067 * ratio, 0.4),
         "weight_decay": _between(0.075 + 0.02 * ratio, 0.15),
+    }
+
+
+def _taught_restraint(options: TrainingOptions, num_characters: int) -> dict[str, float]:
+    """Return dropout and decay of who learns from whole distributions, of lines without end.
+
+    256 units on 2,400 place names (excess 3.7) learned best with a little of both. On 27,500 first names, where 128
+    units (excess -0.9) cannot learn the lines by heart, they only hold back: 1.953 nats with, 1.948 without.
+    """
+    some = excess(options, num_characters) > _EXCESS_OF_A_HELD_BACK_STUDENT
+    return {
+        "lr": 0.004,
+        "dropout_embedding": 0.0,
+        "dropout_output": 0.0,
+        "dropout_recurrent": 0.05 if some else 0.0,
+        "weight_decay": 0.02 if some else 0.005,
     }
 
 

@@ -18,7 +18,7 @@ from charrnn.evaluation import score_lines, score_text
 from charrnn.options import ResolvedOptions
 from charrnn.scores import Scores
 from charrnn.split import Split
-from charrnn.teacher import Teacher
+from charrnn.teacher import Teacher, Together
 from charrnn.token_file import TokenFile
 from charrnn_runtime.errors import ModelFileError
 from charrnn_runtime.files import MAX_MODEL_BYTES, read_bounded, write_atomically
@@ -146,10 +146,10 @@ class LineSides:
         """See `Sides`."""
         return {"teacher": self.teacher.to_json()} if self.teacher else {}
 
-    def taught_by(self, step: Step) -> Self:
-        """Return the same sides with a teacher: this network, mixed with counts."""
+    def taught_by(self, steps: Sequence[Step]) -> Self:
+        """Return the same sides with a teacher: these networks, mixed with counts."""
         train, validation = self._encoded(self.split.train), self._encoded(self.split.validation)
-        return replace(self, teacher=Teacher.mix(step, train, validation))
+        return replace(self, teacher=Teacher.mix(Together(tuple(steps)), train, validation))
 
     def validation_nats(self, step: Step) -> float:
         """See `Sides`."""

@@ -1,6 +1,6 @@
-"""A teacher for small lists: what counting knows and what a network generalises, mixed, and turned into lessons.
+"""A teacher for lists: what counting knows and what networks generalise, mixed, and turned into lessons.
 
-On a small list neither a network nor counting predicts new lines best, but their mixture: each errs elsewhere. A
+On a list of some thousand lines neither a network nor counting predicts new lines best, but their mixture: each errs elsewhere. A
 network that learns from the mixture ends up nearly as good as it, and is still one network. It is taught with whole
 distributions instead of single characters (G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural
 network", 2015), on the training lines and on lines that the teacher makes up, of which there is no end.
@@ -36,6 +36,35 @@ _LESSON_STREAM = 2
 
 
 @dataclass(frozen=True)
+class Together:
+    """Several networks as one step: its probabilities are the mean of theirs."""
+
+    steps: tuple[Step, ...]
+    """The networks, of the same vocabulary."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self.steps[0].vocab_size
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Of all layers of all networks, in their order, as their states stand one behind the other."""
+        return tuple(units for step in self.steps for units in step.units)
+
+    def __call__(self, token: Tokens, state: State) -> tuple[Float32, State]:
+        """Advance all of them; see `Step`."""
+        total: Float64 | float = 0.0
+        after: list[Float32] = []
+        for step in self.steps:
+            begin, size = len(after), 2 * len(step.units)
+            logits, own = step(token, tuple(state[begin : begin + size]))
+            total = total + np.exp(log_softmax(logits)) / len(self.steps)
+            after += own
+        return np.log(total).astype(np.float32), tuple(after)
+
+
+@dataclass(frozen=True)
 class _Place:
     """Where the teacher stands in some lines."""
 
@@ -55,7 +84,7 @@ class Teacher:
     """A mixture of a network and counts."""
 
     step: Step
-    """The network."""
+    """The network, or several together."""
 
     counts: KneserNey
     """The counts."""

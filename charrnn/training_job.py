@@ -13,7 +13,7 @@ from charrnn.input import Input, read_input
 from charrnn.items import STANDARD_INPUT
 from charrnn.options import ResolvedOptions, TrainingOptions
 from charrnn.progress import Reporter
-from charrnn.recipe import TEACHER_STATE_SIZE, resolve
+from charrnn.recipe import resolve, teacher_networks, teacher_state_size
 from charrnn.record import TrainingResult, figures
 from charrnn.run import CONFIG, SPLITS, TEACHER, Run, RunConfig, read_config
 from charrnn.sides import LineSides, Sides, read_sides
@@ -128,27 +128,36 @@ class TrainingJob:
     def _taught(self, reporter: Reporter) -> Sides:
         """Return the sides with a teacher, which is trained now unless an earlier part of the run has done so."""
         from charrnn.evaluation import step_of
-        from charrnn.train import train
 
         if not isinstance(self.sides, LineSides):
             return self.sides
-        config, split = self.run.config, self.sides.split
-        options = _as_teacher(config.options, self.sides.num_characters, len(split.train))
-        own = RunConfig(options, options, config.data)
-        run = Run.reopen(self.run.path / TEACHER, own) or Run.create(self.run.path / TEACHER, own)
-        if not run.has_ended:
-            reporter.stage(f"first a teacher: {options.state_size} units, {options.iterations:,} steps")
-            # Nobody looks at the test lines for its sake.
-            sides = LineSides(replace(split, test=split.validation), self.vocabulary)
-            try:
-                train(sides, self.vocabulary, run, reporter, start=read_newest(run.checkpoints)[0])
-            except (KeyboardInterrupt, Stopped) as error:
-                restored = self.run.restore_replaced()
-                kept = "holds the run that was there before" if restored else "goes on with --resume"
-                raise type(error)(f"stopped while the teacher was trained; {self.run.path} {kept}") from error
-        taught = self.sides.taught_by(step_of(read_arrays(run.path / RUN_WEIGHTS)))
+        runs = []
+        for number in range(teacher_networks(len(self.sides.split.train))):
+            runs.append(self._teachers_run(number, self.sides))
+            if not runs[-1].has_ended:
+                self._train_teacher(runs[-1], self.sides, reporter)
+        taught = self.sides.taught_by([step_of(read_arrays(run.path / RUN_WEIGHTS)) for run in runs])
         reporter.stage(f"the teacher: {_in_words(taught.notes['teacher'])}; now the run itself learns from it")
         return taught
+
+    def _teachers_run(self, number: int, sides: LineSides) -> Run:
+        options = _as_teacher(self.run.config.options, number, sides.num_characters, len(sides.split.train))
+        path, config = self.run.path / TEACHER / str(number), RunConfig(options, options, self.run.config.data)
+        return Run.reopen(path, config) or Run.create(path, config)
+
+    def _train_teacher(self, run: Run, sides: LineSides, reporter: Reporter) -> None:
+        from charrnn.train import train
+
+        options = run.config.options
+        reporter.stage(f"first a teacher: network {run.path.name}, {options.state_size} units, {options.iterations:,} steps")
+        # Nobody looks at the test lines for its sake.
+        own = LineSides(replace(sides.split, test=sides.split.validation), self.vocabulary)
+        try:
+            train(own, self.vocabulary, run, reporter, start=read_newest(run.checkpoints)[0])
+        except (KeyboardInterrupt, Stopped) as error:
+            restored = self.run.restore_replaced()
+            kept = "holds the run that was there before" if restored else "goes on with --resume"
+            raise type(error)(f"stopped while the teacher was trained; {self.run.path} {kept}") from error
 
     def carry_out(self, reporter: Reporter) -> TrainingResult:
         """Train, write the report, and return the figures; see `charrnn.train.train`.
@@ -190,13 +199,13 @@ def _check_same(folder: Path, options: TrainingOptions, requested: TrainingOptio
             )
 
 
-def _as_teacher(options: ResolvedOptions, num_characters: int, num_lines: int) -> ResolvedOptions:
-    """Return what the teacher's network is trained with: the plain recipe of its size."""
+def _as_teacher(options: ResolvedOptions, number: int, num_characters: int, num_lines: int) -> ResolvedOptions:
+    """Return what a network of the teacher is trained with: the plain recipe of its size, and a seed of its own."""
     chosen = TrainingOptions(
         iterations=options.teacher_iterations,
         teacher_iterations=0,
-        state_size=min(options.state_size, TEACHER_STATE_SIZE),
-        seed=options.seed,
+        state_size=teacher_state_size(num_lines),
+        seed=(options.seed + number) % 2**64,
         keep_duplicates=options.keep_duplicates,
         normalize=options.normalize,
         lowercase=options.lowercase,

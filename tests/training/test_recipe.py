@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from charrnn.options import CHOSEN_BY_RECIPE, ResolvedOptions, TrainingOptions
-from charrnn.recipe import excess, resolve
+from charrnn.recipe import excess, resolve, teacher_state_size
 from charrnn_runtime.errors import InputError
 
 
@@ -55,8 +55,10 @@ def test_lines_have_a_teacher_unless_the_run_is_a_small_or_a_chosen_one() -> Non
     for chosen in ({"iterations": 500}, {"state_size": 32}, {"teacher_iterations": 0}):
         assert resolve(TrainingOptions.from_json(chosen), 2400, 26_000).teacher_iterations == 0
     assert resolve(TrainingOptions(mode="text"), 2400, 26_000).teacher_iterations == 0
-    assert resolve(TrainingOptions(state_size=128), 27_500, 195_000).teacher_iterations == 0
-    assert resolve(TrainingOptions(state_size=256), 27_500, 195_000).teacher_iterations > 0
+    assert resolve(TrainingOptions(), 100_000, 1_000_000).teacher_iterations == 0
+    small, large = (resolve(TrainingOptions(state_size=units), 27_500, 195_000) for units in (128, 256))
+    assert small.teacher_iterations == large.teacher_iterations == 8000
+    assert teacher_state_size(2400) < teacher_state_size(27_500)
     asked = TrainingOptions(state_size=5, iterations=500, teacher_iterations=100)
     assert resolve(asked, 2400, 26_000).teacher_iterations == 100
     with pytest.raises(InputError, match="option teacher_iterations: expected 0 for a text, received 9"):

@@ -17,7 +17,7 @@ from charrnn.progress import Progress, Silent
 from charrnn.run import HISTORY, TEACHER
 from charrnn.sides import LineSides
 from charrnn.split import Split
-from charrnn.teacher import MADE_UP, Teacher
+from charrnn.teacher import MADE_UP, Teacher, Together
 from charrnn.training_job import TrainingJob
 from charrnn_runtime.loading import RUN_WEIGHTS, read_run
 from charrnn_runtime.scoring import log_softmax
@@ -76,6 +76,21 @@ def test_the_mixture_is_a_weighted_sum_at_every_place(step: NumpyStep) -> None:
         token = int(line[position]) if position < len(line) else 0
 
 
+def test_several_networks_say_the_mean_of_what_each_says(step: NumpyStep, tiny_two: Any) -> None:
+    other: NumpyStep = tiny_two.step
+    both, size = Together((step, other)), 2 * len(step.units)
+    assert both.units == step.units + other.units
+    state = zero_state(both.units, 3)
+    for token in (0, 2, 1):
+        tokens = np.full(3, token, np.int32)
+        (one, one_after), (two, two_after) = step(tokens, state[:size]), other(tokens, state[size:])
+        logits, state = both(tokens, state)
+        mean = (np.exp(log_softmax(one)) + np.exp(log_softmax(two))) / 2
+        np.testing.assert_allclose(np.exp(log_softmax(logits)), mean, atol=1e-6)
+        for received, expected in zip(state, (*one_after, *two_after), strict=True):
+            np.testing.assert_array_equal(received, expected)
+
+
 def test_the_weight_is_the_best_one_on_the_validation_lines(step: NumpyStep) -> None:
     train, validation = some_lines(step.vocab_size, 200), some_lines(step.vocab_size, 50, seed=2)
     teacher = Teacher.mix(step, train, validation)
@@ -111,7 +126,7 @@ def test_a_lesson_holds_the_training_lines_and_others_and_follows_from_its_numbe
 def test_batches_of_lessons_can_be_had_from_any_step_on(step: NumpyStep) -> None:
     vocabulary = Vocabulary.build(NAMES)
     random_step = _UniformStep(vocabulary.size)
-    sides = LineSides(Split(tuple(TRAIN), tuple(VALIDATION), tuple(VALIDATION)), vocabulary).taught_by(random_step)
+    sides = LineSides(Split(tuple(TRAIN), tuple(VALIDATION), tuple(VALIDATION)), vocabulary).taught_by([random_step])
     options = resolve_tiny()
     whole = list(islice(sides.batches(options), 60))
     for start in (1, 13, 41):
@@ -162,5 +177,5 @@ def test_a_taught_run_records_its_teacher_and_goes_on_from_any_stage(tmp_path: P
         with pytest.raises(KeyboardInterrupt, match=message):
             prepare(tmp_path, "stopped").carry_out(Stopper(evaluations))
         prepare(tmp_path, "stopped", resume=True).carry_out(Stopper())
-        for file in (RUN_WEIGHTS, HISTORY, f"{TEACHER}/{RUN_WEIGHTS}"):
+        for file in (RUN_WEIGHTS, HISTORY, f"{TEACHER}/0/{RUN_WEIGHTS}"):
             assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file

@@ -1,9 +1,9 @@
 """A teacher for lists: what counting knows and what networks generalise, mixed, and turned into lessons.
 
-On a list of some thousand lines neither a network nor counting predicts new lines best, but their mixture: each errs elsewhere. A
-network that learns from the mixture ends up nearly as good as it, and is still one network. It is taught with whole
-distributions instead of single characters (G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural
-network", 2015), on the training lines and on lines that the teacher makes up, of which there is no end.
+On a list of some ten thousand lines neither networks nor counting predict new lines best, but their mixture: each
+errs elsewhere. A network that learns from the mixture ends up nearly as good as it, and is still one network. It is
+taught with whole distributions instead of single characters (G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge
+in a neural network", 2015), on the training lines and on lines that the teacher makes up, of which there is no end.
 
 The teacher sees training lines only; how much weight counting has in it, and of which order and discount it is, is
 chosen on the validation lines. Everything it makes up follows from a seed and a number. TensorFlow is not known here.

@@ -149,7 +149,9 @@ class TrainingJob:
         from charrnn.train import train
 
         options = run.config.options
-        reporter.stage(f"first a teacher: network {run.path.name}, {options.state_size} units, {options.iterations:,} steps")
+        reporter.stage(
+            f"first a teacher: network {run.path.name}, {options.state_size} units, {options.iterations:,} steps"
+        )
         # Nobody looks at the test lines for its sake.
         own = LineSides(replace(sides.split, test=sides.split.validation), self.vocabulary)
         try:

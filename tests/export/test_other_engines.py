@@ -1,0 +1,123 @@
+"""What others run the files with: onnx's reference evaluator, onnxruntime in JavaScript, TensorFlow's interpreter."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn_runtime import golden as transcripts
+from charrnn_runtime import load
+from charrnn_runtime.loading import open_model
+
+pytest.importorskip("onnx")
+pytest.importorskip("tf2onnx")
+pytest.importorskip("tensorflow")
+
+from charrnn_export.bundle import export_bundle
+from charrnn_export.targets import choose
+from charrnn_export.writers import Original
+
+NAMES = ["model.onnx", "model.fp16.onnx", "model.int8.onnx"]
+JAVASCRIPT = Path(__file__).parents[2] / "docs" / "examples" / "javascript"
+
+
+class OtherEngine:
+    """A step that something else than the runtime's own engines computes."""
+
+    def __init__(self, run, units, vocab_size):
+        self._run, self.units, self.vocab_size = run, units, vocab_size
+        self.names = [f"{kind}_{layer}" for layer in range(len(units)) for kind in "hc"]
+
+    def __call__(self, token, state):
+        outputs = self._run({"token": token.astype(np.int32), **dict(zip(self.names, state, strict=True))})
+        return outputs["logits"], tuple(outputs[f"{name}_out"] for name in self.names)
+
+
+@pytest.fixture(scope="session")
+def onnx_files(tiny, tmp_path_factory):
+    """A bundle of each tiny model with ONNX in every precision; not to be written to."""
+    folder = tmp_path_factory.mktemp("onnx") / tiny.name
+    original = Original(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    export_bundle(original, folder, choose(["onnx"], ["all"]), max_cost=1.0)
+    return folder
+
+
+def replay(file, run):
+    loaded = open_model(file)
+    description = loaded.description
+    step = OtherEngine(run, description.units, description.vocabulary.size)
+    return transcripts.replay(step, description.vocabulary, description.golden, stop_at_boundary=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reference_evaluator_of_onnx_says_the_golden_transcript(onnx_files, name):
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(str(onnx_files / name))
+    outcome = replay(
+        onnx_files / name,
+        lambda fed: dict(zip(evaluator.output_names, evaluator.run(None, fed), strict=True)),
+    )
+    assert outcome.num_lines == outcome.total_lines == 9
+
+
+def test_the_interpreter_of_tensorflow_says_the_golden_transcript(kept_bundle):
+    import tensorflow as tf
+
+    runner = tf.lite.Interpreter(model_path=str(kept_bundle / "model.tflite")).get_signature_runner("step")
+    outcome = replay(kept_bundle / "model.tflite", lambda fed: runner(**fed))
+    assert outcome.num_lines == outcome.total_lines == 9
+
+
+@pytest.fixture(scope="session")
+def javascript(tmp_path_factory):
+    """A copy of the example where its package is installed."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    if not (JAVASCRIPT / "node_modules" / "onnxruntime-web").is_dir():
+        pytest.skip("onnxruntime-web is not installed: npm install, in docs/examples/javascript")
+    return JAVASCRIPT
+
+
+def node(folder, *words):
+    return subprocess.run(["node", *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_onnxruntime_web_draws_the_golden_samples(javascript, onnx_files, name):
+    golden = open_model(onnx_files / name).description.golden
+    received = node(javascript, "sample.mjs", onnx_files, "--file", name, "--seed", golden.seed, "--count", 8)
+    assert (received.returncode, received.stderr) == (0, "")
+    assert received.stdout.split("\n")[:-1] == list(golden.samples)
+
+
+@pytest.mark.parametrize(
+    "drawing", [{"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.6}, {"temperature": 0, "prefix": "A"}]
+)
+def test_onnxruntime_web_follows_the_drawing_rule(javascript, kept_bundle, drawing):
+    words = [word for name, value in drawing.items() for word in (f"--{name.replace('_', '-')}", value)]
+    received = node(javascript, "sample.mjs", kept_bundle, "--seed", 3, "--count", 20, *words)
+    assert received.stdout.split("\n")[:-1] == load(kept_bundle).sample(20, seed=3, **drawing)
+
+
+def test_javascript_has_the_random_stream(javascript, tmp_path):
+    script = tmp_path / "stream.mjs"
+    script.write_text(
+        f"import {{ philox, uniforms }} from {json.dumps(str(javascript / 'charrnn.mjs'))};\n"
+        "const taken = [];\n"
+        "for (const uniform of uniforms(2n ** 64n - 1n, 3n)) if (taken.push(uniform) === 9) break;\n"
+        "console.log(JSON.stringify([philox(7n, 0n, 0n).map((word) => word.toString(16)), taken]));\n"
+    )
+    words, taken = json.loads(node(tmp_path, script).stdout)
+    assert words == ["df4034b829e9fba4", "4b9d10cdf8e64087", "6b8b857e506aac98", "67c7c945b1ba6e52"]
+    stream = np.random.Generator(np.random.Philox(key=np.array([2**64 - 1, 3], np.uint64)))
+    assert taken == stream.random(9).tolist()
+
+
+def test_javascript_refuses_a_character_it_does_not_know(javascript, kept_bundle):
+    received = node(javascript, "sample.mjs", kept_bundle, "--prefix", "ß")
+    assert received.returncode != 0
+    assert 'does not know the character "ß"' in received.stderr

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from charrnn_export.snippets import snippets
 from charrnn_runtime.manifest import FileEntry, Manifest, signature
 from charrnn_runtime.reports import training_rows
 
@@ -39,6 +40,13 @@ Every file holds one step. Bind the tensors by name:
 
 The character of token i stands at position i of `vocabulary.characters` in manifest.json (one code point each, newline
 first). Text that is fed must have the normal form and case that the manifest's `vocabulary` names.
+
+## The same in five languages
+
+Each of these takes the most probable token again and again. To draw by chance as `sample` does, follow
+docs/random_stream.md of charrnn; its docs/examples/javascript does.
+
+{snippets(description)}
 """
 
 

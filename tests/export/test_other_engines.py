@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 
 from charrnn_export.bundle import export_bundle
+from charrnn_export.snippets import program, snippets
 from charrnn_export.targets import choose
 from charrnn_export.writers import Original
 
@@ -121,3 +124,36 @@ def test_javascript_refuses_a_character_it_does_not_know(javascript, kept_bundle
     received = node(javascript, "sample.mjs", kept_bundle, "--prefix", "ß")
     assert received.returncode != 0
     assert 'does not know the character "ß"' in received.stderr
+
+
+def greedy(bundle):
+    return load(bundle).sample(1, temperature=0)[0]
+
+
+def test_the_python_of_the_model_card_says_what_the_runtime_says(kept_bundle):
+    code = program("python", load(kept_bundle).description)
+    received = subprocess.run([sys.executable, "-c", code], cwd=kept_bundle, capture_output=True, text=True)
+    assert received.stdout == f"{greedy(kept_bundle)}\n"
+
+
+def test_the_javascript_of_the_model_card_says_what_the_runtime_says(javascript, kept_bundle, tmp_path):
+    (tmp_path / "node_modules").symlink_to(javascript / "node_modules")
+    (tmp_path / "card.mjs").write_text(program("js", load(kept_bundle).description))
+    (tmp_path / "run.mjs").write_text(
+        'import { readFileSync } from "node:fs";\nimport { mostProbableLine } from "./card.mjs";\n'
+        f"const read = (name) => readFileSync(`{kept_bundle}/${{name}}`);\n"
+        'console.log(await mostProbableLine(JSON.parse(read("manifest.json")), read("model.onnx")));\n'
+    )
+    assert node(tmp_path, "run.mjs").stdout == f"{greedy(kept_bundle)}\n"
+
+
+def test_a_card_has_a_program_in_five_languages_and_a_text_has_no_end(tiny_two):
+    description = tiny_two.description
+    card = snippets(description)
+    for language in ("python", "js", "kotlin", "swift", "cpp"):
+        assert f"```{language}\n{program(language, description)}\n```" in card
+        for name, units in {"h_0": 16, "c_0": 16, "h_1": 12, "c_1": 12}.items():
+            assert name in program(language, description)
+            assert str(units) in program(language, description)
+        assert "break" in program(language, description)
+        assert "break" not in program(language, replace(description, mode="text"))

@@ -57,7 +57,7 @@ def test_lines_have_a_teacher_unless_the_run_is_a_small_or_a_chosen_one() -> Non
     assert resolve(TrainingOptions(mode="text"), 2400, 26_000).teacher_iterations == 0
     assert resolve(TrainingOptions(), 100_000, 1_000_000).teacher_iterations == 0
     small, large = (resolve(TrainingOptions(state_size=units), 27_500, 195_000) for units in (128, 256))
-    assert small.teacher_iterations == large.teacher_iterations == 8000
+    assert small.teacher_iterations == large.teacher_iterations == 14_000
     assert teacher_state_size(2400) < teacher_state_size(27_500)
     asked = TrainingOptions(state_size=5, iterations=500, teacher_iterations=100)
     assert resolve(asked, 2400, 26_000).teacher_iterations == 100

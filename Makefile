@@ -19,7 +19,7 @@ $(VENV)/installed: pyproject.toml
 
 demo: $(VENV)/installed wheel ## train on Dutch place names, export, verify, sample without TensorFlow
 	$(BIN)/charrnn train data/nl_cities.csv -o artifacts/demo --force
-	$(BIN)/charrnn export artifacts/demo --format all
+	$(BIN)/charrnn export artifacts/demo
 	$(BIN)/charrnn verify artifacts/demo/bundle/model.onnx
 	$(BIN)/charrnn verify artifacts/demo/bundle/model.tflite
 	@echo "The bundle goes to a fresh environment that has no TensorFlow:"

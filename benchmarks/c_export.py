@@ -27,18 +27,18 @@ from typing import Any
 import numpy as np
 
 from charrnn.run import read_lines
-from charrnn_export.c_format import CPrecision, convert, rounded_to_int8
-from charrnn_export.c_step import CStep, compile_c
+from charrnn_export.c_format import convert, rounded_to_int8
 from charrnn_runtime import load
+from charrnn_runtime.c_step import CStep, compile_c
 from charrnn_runtime.loading import read_run
-from charrnn_runtime.manifest import Description
+from charrnn_runtime.manifest import Description, Precision
 from charrnn_runtime.model import Model
 from charrnn_runtime.sampling import Request, sample_tokens
 from charrnn_runtime.scoring import log_probabilities
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 
 BOARDS = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "boards" / "emulate.py"))
-PRECISIONS: tuple[CPrecision, ...] = ("fp32", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 COMPILERS = tuple(name for name in ("gcc", "clang") if shutil.which(name))
 LEVELS = {"-O2": ("-O2",), "-O3 -march=native": ("-O3", "-march=native", "-ffp-contract=fast")}
 SEED = 7
@@ -59,12 +59,12 @@ class Trained:
         """Its sizes, as 1x128."""
         return f"{len(self.weights.units)}x{self.weights.units[0]}"
 
-    def expected(self, precision: CPrecision) -> Model:
+    def expected(self, precision: Precision) -> Model:
         """The Python runtime with the weights that the C has."""
         weights = rounded_to_int8(self.weights) if precision == "int8" else self.weights
         return Model(NumpyStep(weights), self.description, self.path, "numpy", self.path)
 
-    def write(self, precision: CPrecision, folder: Path) -> Path:
+    def write(self, precision: Precision, folder: Path) -> Path:
         """Write the C export into a folder and return it."""
         folder.mkdir()
         for name, data in convert(self.weights, self.description, precision).items():
@@ -212,12 +212,12 @@ def bits(runs: list[Trained], _: Path, __: int) -> Iterator[Row]:
         yield run.name, len(lines), *means, f"{int8.mean() - python.mean():+.5f}", f"{error:.5f}"
 
 
-def c_step(run: Trained, precision: CPrecision) -> CStep:
+def c_step(run: Trained, precision: Precision) -> CStep:
     """Return the C export as a step."""
     return CStep(convert(run.weights, run.description, precision))
 
 
-def emulated(run: Trained, precision: CPrecision, core: str, folder: Path, number: int) -> Any:
+def emulated(run: Trained, precision: Precision, core: str, folder: Path, number: int) -> Any:
     """Run a model on an emulated board; see tests/boards/emulate.py."""
     place = folder / f"board-{run.path.name}-{precision}-{core}"
     place.mkdir()

@@ -27,6 +27,7 @@ def export_run(
     targets: Sequence[Target],
     *,
     max_cost: float | None = None,
+    verify: bool = True,
     report: Callable[[str], None] = lambda message: None,
 ) -> tuple[Path, Manifest]:
     """Export a run into the bundle inside it.
@@ -35,6 +36,7 @@ def export_run(
         run: What `charrnn train` wrote.
         targets: Which formats in which precisions, at least one.
         max_cost: What lower precision may cost, in bits per character; None takes the default of each precision.
+        verify: Whether plain C is compiled and compared, see `charrnn_export.bundle.export_bundle`.
         report: Called with a sentence at each stage.
 
     Returns:
@@ -46,7 +48,7 @@ def export_run(
     """
     original = read_original(run)
     bundle = run / BUNDLE
-    return bundle, export_bundle(original, bundle, targets, max_cost=max_cost, report=report)
+    return bundle, export_bundle(original, bundle, targets, max_cost=max_cost, verify=verify, report=report)
 
 
 def read_original(run: Path) -> Original:

@@ -88,7 +88,7 @@ class TerminalReport:
             ("ended", f"{ending}, {_clock(result.seconds)}"),
             ("run", str(job.run.path)),
             ("report", self._report),
-            ("next", f"charrnn export {job.run.path} --format all"),
+            ("next", f"charrnn export {job.run.path}"),
         ]
         for label, text in rows:
             print(f"{label:<10}  {text}", file=self._results)

@@ -2,16 +2,17 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from charrnn.tensorflow_setup import load_tensorflow, require
-from charrnn_export.targets import choose
-from charrnn_runtime.errors import InputError
+from charrnn_export.targets import Target, choose
+from charrnn_runtime.errors import EngineMissingError, InputError
 from charrnn_runtime.loading import newest_run, read_run
+from charrnn_runtime.manifest import NOT_CHECKED
 
 
 def export(
@@ -23,7 +24,8 @@ def export(
         typer.Option(
             "--format",
             "-f",
-            help="onnx, tflite, npz (for the numpy engine) or all; may be given several times.  [default: onnx tflite]",
+            help="onnx, tflite, npz (for the numpy engine), c (plain C for microcontrollers) or all; "
+            "may be given several times.  [default: onnx tflite]",
         ),
     ] = None,
     precision: Annotated[
@@ -31,7 +33,8 @@ def export(
         typer.Option(
             "--precision",
             "-p",
-            help="fp32, fp16, int8; full-int8 and int4 for tflite only; or all. May be given several times; "
+            help="fp32, int8; fp16 for onnx and tflite, full-int8 and int4 for tflite only; or all. "
+            "May be given several times; "
             "int8 is a quarter of the size and mostly costs nothing that can be read.  [default: fp32]",
         ),
     ] = None,
@@ -43,9 +46,16 @@ def export(
             "[default: 0.02; 0.05 for full-int8 and int4]",
         ),
     ] = None,
+    no_verify: Annotated[
+        bool,
+        typer.Option(
+            "--no-verify",
+            help="Write plain C where no compiler can run it: it is not compared, and the manifest says so.",
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Write the model's single step as .onnx, .tflite or .npz, each file checked against the trained model.
+    """Write the model's single step as .onnx, .tflite, .npz or plain C, each checked against the trained model.
 
     The files, their manifest and a README go to the folder `bundle` of the run. A file that does not agree with the
     trained model, or whose precision costs too much, is not written.
@@ -56,24 +66,49 @@ def export(
     folder = newest_run() if run is None else run
     if run is None:
         print(f"run: {folder}", file=sys.stderr)
+    _check_compiler(targets, no_verify)
     require("export")
     read_run(folder)
     load_tensorflow()
     from charrnn.exporting import export_run
 
     bundle, manifest = export_run(
-        folder, targets, max_cost=max_cost, report=lambda message: print(message, file=sys.stderr)
+        folder,
+        targets,
+        max_cost=max_cost,
+        verify=not no_verify,
+        report=lambda message: print(message, file=sys.stderr),
     )
-    for name, entry in manifest.files.items():
-        print(f"{bundle / name}  {entry.bytes:,} bytes  parity ok: {_in_words(entry.parity)}")
+    for name, files in manifest.models().items():
+        entries = [manifest.files[file] for file in files]
+        print(f"{bundle / name}  {sum(entry.bytes for entry in entries):,} bytes  {_in_words(entries[0].parity)}")
     print(f"next: charrnn sample {folder}", file=sys.stderr)
 
 
+def _check_compiler(targets: Sequence[Target], no_verify: bool) -> None:
+    """Make sure, before anything is converted, that C can be compiled here, or need not be."""
+    has_c = any(target.format == "c" for target in targets)
+    if no_verify and not has_c:
+        raise InputError("--no-verify: only plain C can be written unchecked: expected --format c, received none")
+    if not has_c or no_verify:
+        return
+    from charrnn_runtime.c_step import find_compiler
+
+    try:
+        find_compiler()
+    except EngineMissingError as error:
+        raise EngineMissingError(
+            f"{error}; or --no-verify, which writes the C without comparing it with the trained model"
+        ) from error
+
+
 def _in_words(parity: Mapping[str, Any]) -> str:
+    if parity == NOT_CHECKED:
+        return "parity NOT CHECKED (--no-verify): `make check` in that folder repeats what the trained model said"
     allowed = parity["tolerance"]
     rollout = f"{parity['rollout_steps']} greedy steps identical, " if parity["rollout_steps"] else ""
     return (
-        f"one step within {parity['one_step_max_abs_diff']:.1e} (allowed {allowed['one_step']:.0e}), {rollout}"
-        f"bits per character {parity['bits_per_character']:.4f} "
+        f"parity ok: one step within {parity['one_step_max_abs_diff']:.1e} "
+        f"(allowed {allowed['one_step']:.0e}), {rollout}bits per character {parity['bits_per_character']:.4f} "
         f"({parity['delta_bits_per_character']:+.1e}, allowed {allowed['bits_per_character']:g})"
     )

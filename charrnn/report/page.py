@@ -211,7 +211,7 @@ def _next_commands(run: FinishedRun) -> str:
         sample += f" --prefix {shlex.quote(first)}" if first.isalnum() else ""
     steps = {
         "Draw more; a lower temperature is safer, a higher one wilder": sample,
-        "Write the model as .onnx and .tflite, each compared with this network": f"charrnn export {path} --format all",
+        "Write the model as .onnx and .tflite, each compared with this network": f"charrnn export {path}",
         "Replay on another machine what the network said here": f"charrnn verify {path}",
         "Everything that is known of it": f"charrnn info {path}",
         "Make this page again": f"charrnn report {path}",

@@ -1,9 +1,11 @@
 """Writing a bundle: convert, describe, check, and only then write, the manifest last.
 
 Every file is converted and passes the parity gate, run by the engine that devices use and from the very bytes that
-will be written, before the first file is touched.
+will be written, before the first file is touched. Only plain C can be written unchecked, on a machine without a
+compiler, and the manifest says so.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from charrnn_runtime import golden
 from charrnn_runtime.errors import CharrnnError, InputError, ModelFileError, OperationError
 from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
 from charrnn_runtime.loading import read_manifest
-from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, HeldOut, Manifest
+from charrnn_runtime.manifest import MANIFEST_NAME, NOT_CHECKED, Description, FileEntry, HeldOut, Manifest
 from charrnn_runtime.novelty import FILTER_NAME, LineFilter
 from charrnn_runtime.scoring import bits_per_character
 from charrnn_runtime.step import Step
@@ -33,6 +35,7 @@ def export_bundle(
     targets: Sequence[Target],
     *,
     max_cost: float | None = None,
+    verify: bool = True,
     report: Callable[[str], None] = lambda message: None,
 ) -> Manifest:
     """Export a model to some formats and write them, with their manifest, into a bundle.
@@ -45,11 +48,14 @@ def export_bundle(
         targets: Which formats in which precisions, at least one.
         max_cost: What lower precision may cost on held-out text, in bits per character; None takes the default of
             each precision.
+        verify: Whether plain C is compiled and compared; if not, the same weights are compared in its place, and its
+            entries say that nothing ran it. All else is compared in any case.
         report: Called with a sentence at each stage.
 
     Raises:
         InputError: No target, or one that is not legal.
         ParityError: An exported step does not agree with the original, or costs too much; nothing was written.
+        EngineMissingError: There is no compiler for plain C.
         OperationError: A converter or the disk failed; what was there is still there.
     """
     if not targets or not set(targets) <= set(TARGETS):
@@ -58,8 +64,10 @@ def export_bundle(
     files: dict[str, bytes] = {}
     made: dict[str, FileEntry] = {}
     for target in targets:
-        report(f"converting to {target.format} {target.precision} and comparing with the trained model")
-        written, entries = _export(original, description, target, max_cost)
+        unchecked = WRITERS[target.format].stand_in and not verify
+        compared = "which nothing here compiles and compares" if unchecked else "and comparing with the trained model"
+        report(f"converting to {target.format} {target.precision} {compared}")
+        written, entries = _export(original, description, target, max_cost, verify)
         files |= written
         made |= entries
     entries = {**_files_of_the_same_model(folder, description), **made}
@@ -95,23 +103,31 @@ def _held_out(original: Original) -> HeldOut | None:
 
 
 def _export(
-    original: Original, description: Description, target: Target, max_cost: float | None
+    original: Original, description: Description, target: Target, max_cost: float | None, verify: bool
 ) -> tuple[Mapping[str, bytes], Mapping[str, FileEntry]]:
     writer, tolerance = WRITERS[target.format], _tolerance(target, max_cost)
     draft = writer.draft(original, target)
-    step = writer.open(draft(description))
+    step = _open(original, target, draft(description), verify)
     try:
         parity = check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
     except CostError as error:
-        raise CostError(f"{error} (--max-cost); {_what_would_do(original, target, max_cost)}") from error
+        raise CostError(f"{error} (--max-cost); {_what_would_do(original, target, max_cost, verify)}") from error
     if target.precision != "fp32":
         description = replace(description, golden=_transcript(original, step, tolerance))
     files = draft(description)
-    _replay(writer.open(files), description)
+    _replay(_open(original, target, files, verify), description)
+    measured = NOT_CHECKED if writer.stand_in and not verify else parity.to_json()
     return files, {
-        name: FileEntry(target.format, target.precision, len(data), sha256(data), writer.opset, parity.to_json())
+        name: FileEntry(target.format, target.precision, len(data), sha256(data), writer.opset, measured)
         for name, data in files.items()
     }
+
+
+def _open(original: Original, target: Target, files: Mapping[str, bytes], verify: bool) -> Step:
+    writer = WRITERS[target.format]
+    if writer.stand_in and not verify:
+        return writer.stand_in(original, target)
+    return writer.open(files)
 
 
 def _tolerance(target: Target, max_cost: float | None) -> Tolerance:
@@ -126,22 +142,22 @@ def _replay(step: Step, description: Description) -> None:
         golden.replay(step, description.vocabulary, description.golden, stop_at_boundary=description.stop_at_boundary)
 
 
-def _what_would_do(original: Original, target: Target, max_cost: float | None) -> str:
+def _what_would_do(original: Original, target: Target, max_cost: float | None, verify: bool) -> str:
     """Say which more exact precision of the same format costs less than is allowed; for the message of a refusal."""
     legal_here = PRECISIONS[target.format]
     for precision in reversed(legal_here[: legal_here.index(target.precision)]):
         other = Target(target.format, precision)
         try:
-            report = _measure(original, other, max_cost)
+            report = _measure(original, other, max_cost, verify)
         except CharrnnError:
             continue
         return f"{precision} would do, which differs by {report.delta_bits_per_character:+.2e}"
     return "no other precision of this format would do"
 
 
-def _measure(original: Original, target: Target, max_cost: float | None) -> ParityReport:
-    writer = WRITERS[target.format]
-    step = writer.open(writer.draft(original, target)(original.description))
+def _measure(original: Original, target: Target, max_cost: float | None, verify: bool) -> ParityReport:
+    files = WRITERS[target.format].draft(original, target)(original.description)
+    step = _open(original, target, files, verify)
     tolerance = _tolerance(target, max_cost)
     return check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
 
@@ -154,7 +170,9 @@ def _files_of_the_same_model(folder: Path, description: Description) -> Mapping[
     # Compared as JSON, which knows no tuples: what was read back is equal to what was written only there.
     if json_bytes(before.description.to_json()) != json_bytes(description.to_json()):
         return {}
-    return {name: entry for name, entry in before.files.items() if _is_intact(folder / name, entry)}
+    intact = {name for name, entry in before.files.items() if _is_intact(folder / name, entry)}
+    whole = [name for files in before.models().values() if intact.issuperset(files) for name in files]
+    return {name: before.files[name] for name in whole}
 
 
 def _is_intact(path: Path, entry: FileEntry) -> bool:
@@ -165,17 +183,37 @@ def _is_intact(path: Path, entry: FileEntry) -> bool:
 
 
 def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    stale = {*_listed(folder), *(target.file_name for target in TARGETS)}
+    stale = {*_listed(folder), *(name for target in TARGETS for name in _names_of(folder, target))}
+    card, listed = model_card(manifest).encode(), json_bytes(manifest.to_json())
+    contents = {**files, CARD_NAME: card, MANIFEST_NAME: listed}
+    folders = {(folder / name).parent for name in {*contents, *stale}} - {folder}
+    try:
+        for needed in (folder, *((folder / name).parent for name in contents)):
+            _make(needed)
+        write_together({folder / name: data for name, data in contents.items()})
+        for name in stale - {*manifest.files}:
+            (folder / name).unlink(missing_ok=True)
+        if manifest.training_lines is None:
+            (folder / FILTER_NAME).unlink(missing_ok=True)
+    finally:
+        for emptied in folders:
+            with contextlib.suppress(OSError):  # it is not empty, or never was
+                emptied.rmdir()
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OperationError(f"could not make {folder}: {error.strerror or error}") from error
-    card, listed = model_card(manifest).encode(), json_bytes(manifest.to_json())
-    write_together({folder / name: data for name, data in {**files, CARD_NAME: card, MANIFEST_NAME: listed}.items()})
-    for name in stale - {*manifest.files}:
-        (folder / name).unlink(missing_ok=True)
-    if manifest.training_lines is None:
-        (folder / FILTER_NAME).unlink(missing_ok=True)
+
+
+def _names_of(folder: Path, target: Target) -> list[str]:
+    """Return what a target may have left in a bundle whose manifest does not say."""
+    if target.format != "c":
+        return [target.file_name]
+    inside = _listed(folder / target.file_name)
+    return [f"{target.file_name}/{name}" for name in (*inside, MANIFEST_NAME)] if inside else []
 
 
 def _listed(folder: Path) -> list[str]:

@@ -11,24 +11,23 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn_runtime.c_step import HEADER, SOURCE
 from charrnn_runtime.errors import InputError, ModelFileError
+from charrnn_runtime.files import json_bytes, sha256
 from charrnn_runtime.golden import Golden
-from charrnn_runtime.manifest import Description
+from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, Manifest, Precision
 from charrnn_runtime.step import Float32, StepWeights
 from charrnn_runtime.vocabulary import Vocabulary
 
-CPrecision = Literal["fp32", "int8"]
-
-HEADER, SOURCE, WEIGHTS = "charrnn_model.h", "charrnn_model.c", "charrnn_weights.h"
-GOLDEN = "charrnn_golden.h"
+WEIGHTS, GOLDEN = "charrnn_weights.h", "charrnn_golden.h"
 SAMPLER, MAKEFILE, README = "main.c", "Makefile", "README.md"
 
-_BLOCK = {"fp32": 64, "int8": 32}
+_BLOCK: Mapping[Precision, int] = {"fp32": 64, "int8": 32}
 """Outputs side by side: 64 float32 sums fill eight registers of 256 bits; int8 is padded less with half of that."""
 
 _INPUT_GROUP = 16
@@ -38,8 +37,8 @@ _LARGEST = 127
 _LARGEST_INPUT = 32767
 
 
-def convert(weights: StepWeights, description: Description, precision: CPrecision = "fp32") -> Mapping[str, bytes]:
-    """Return the files of a model in C, by name.
+def convert(weights: StepWeights, description: Description, precision: Precision = "fp32") -> Mapping[str, bytes]:
+    """Return the files of a model in C, by name; a manifest of them stands last, so that their folder is a bundle.
 
     Args:
         weights: The numbers of the step.
@@ -50,7 +49,7 @@ def convert(weights: StepWeights, description: Description, precision: CPrecisio
         InputError: The precision is not known, or the vocabulary holds the zero character, which ends a text in C.
         ModelFileError: A weight is NaN or infinite.
     """
-    if precision not in get_args(CPrecision):
+    if precision not in _BLOCK:
         raise InputError(f"precision: expected fp32 or int8 for C, received {precision!r}")
     if "\0" in description.vocabulary.characters:
         raise InputError(
@@ -61,8 +60,10 @@ def convert(weights: StepWeights, description: Description, precision: CPrecisio
         README: {"facts": _facts(weights, description, precision)},
     }
     converted = {name: _template(name, filled.get(name, {})) for name in (HEADER, SOURCE, SAMPLER, MAKEFILE, README)}
-    numbers = _numbers(weights, description.vocabulary, precision)
-    return {**converted, WEIGHTS: numbers.encode(), GOLDEN: _transcript(description.golden).encode()}
+    converted[WEIGHTS] = _numbers(weights, description.vocabulary, precision).encode()
+    converted[GOLDEN] = _transcript(description.golden).encode()
+    entries = {name: FileEntry("c", precision, len(data), sha256(data)) for name, data in converted.items()}
+    return {**converted, MANIFEST_NAME: json_bytes(Manifest(description, entries).to_json())}
 
 
 def rounded_to_int8(weights: StepWeights) -> StepWeights:
@@ -137,7 +138,7 @@ def _rounded(kernel: Float32) -> Float32:
     return rounded
 
 
-def _numbers(weights: StepWeights, vocabulary: Vocabulary, precision: CPrecision) -> str:
+def _numbers(weights: StepWeights, vocabulary: Vocabulary, precision: Precision) -> str:
     """Return charrnn_weights.h."""
     block = _BLOCK[precision]
     table, linears = _gate_blocks(weights.input_table, block), _linears(weights, block)
@@ -181,7 +182,7 @@ def _row(inputs: int) -> int:
     return inputs + -inputs % _INPUT_GROUP
 
 
-def _linear_row(linear: _Linear, block: int, precision: CPrecision) -> str:
+def _linear_row(linear: _Linear, block: int, precision: Precision) -> str:
     inputs = len(linear.kernel)
     row = _row(inputs) if precision == "int8" else block
     scales = f"{linear.name}_scales" if precision == "int8" else "0"
@@ -210,7 +211,7 @@ def _float_literal(value: np.float32) -> str:
     return f"{value!s}f"
 
 
-def _sizes(weights: StepWeights, description: Description, precision: CPrecision) -> str:
+def _sizes(weights: StepWeights, description: Description, precision: Precision) -> str:
     """Return the definitions that the header of a model begins with, each below what it means."""
     vocabulary = description.vocabulary
     rows: tuple[tuple[str, str, object], ...] = (
@@ -251,6 +252,8 @@ def _transcript(golden: Golden | None) -> str:
         f"#define GOLDEN_MAX_LENGTH {golden.max_length if golden else 1}",
         "/* Nats a character. */",
         f"#define GOLDEN_TOLERANCE {golden.tolerance if golden else 0.0!r}",
+        "/* Whether every line must come out the same, or only be as probable. */",
+        f"#define GOLDEN_SAME_TEXT {int(golden.same_text if golden else 1)}",
         "/* The greedy line, and then the samples number 0, 1, ... of the seed. */",
         "static const char *const golden_lines[] = {\n    " + ",\n    ".join(map(_text_literal, lines)) + "\n};",
         "/* Of each sample, the sum over its characters and the newline that ends it. */",
@@ -270,7 +273,7 @@ def _text_literal(text: str) -> str:
     return f'"{"".join(plain)}"'
 
 
-def _facts(weights: StepWeights, description: Description, precision: CPrecision) -> str:
+def _facts(weights: StepWeights, description: Description, precision: Precision) -> str:
     layers = " + ".join(map(str, weights.units))
     stored = "8-bit weights with a scale a row" if precision == "int8" else "float32 weights"
     return (

@@ -15,6 +15,7 @@ PRECISIONS: Mapping[Format, tuple[Precision, ...]] = {
     "onnx": ("fp32", "fp16", "int8"),
     "tflite": ("fp32", "fp16", "int8", "full-int8", "int4"),
     "npz": ("fp32",),
+    "c": ("fp32", "int8"),
 }
 """The legal precisions of each format, the most exact first."""
 
@@ -38,11 +39,13 @@ class Target:
 
     @property
     def file_name(self) -> str:
-        """The name of its file in a bundle: model.onnx, model.int8.onnx.
+        """The name of its file in a bundle, or for C of the folder of its files: model.onnx, model.int8.onnx, c-int8.
 
-        >>> Target("tflite", "full-int8").file_name
-        'model.full-int8.tflite'
+        >>> Target("tflite", "full-int8").file_name, Target("c").file_name
+        ('model.full-int8.tflite', 'c')
         """
+        if self.format == "c":
+            return "c" if self.precision == "fp32" else f"c-{self.precision}"
         precision = "" if self.precision == "fp32" else f".{self.precision}"
         return f"model{precision}.{self.format}"
 

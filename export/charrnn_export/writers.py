@@ -12,7 +12,7 @@ from charrnn_export.targets import OPSET, Target
 from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite, write_npz
 from charrnn_runtime.loading import open_bytes
 from charrnn_runtime.manifest import Description, Format
-from charrnn_runtime.step import Step, StepWeights
+from charrnn_runtime.step import NumpyStep, Step, StepWeights
 from charrnn_runtime.terminal import held_back_stderr
 from charrnn_runtime.vocabulary import Tokens
 
@@ -60,6 +60,9 @@ class Writer:
     opset: int | None = None
     """ONNX only: the operator set the files need."""
 
+    stand_in: Callable[[Original, Target], Step] | None = None
+    """C only: the step that the files should be, for machines without a compiler, where nothing runs them."""
+
 
 def _onnx(original: Original, target: Target) -> Draft:
     from charrnn_export import onnx_format
@@ -79,8 +82,31 @@ def _npz(original: Original, target: Target) -> Draft:
     return lambda description: {target.file_name: write_npz(original.weights.arrays(), description.to_json())}
 
 
+def _c(original: Original, target: Target) -> Draft:
+    from charrnn_export import c_format
+
+    def draft(description: Description) -> Mapping[str, bytes]:
+        files = c_format.convert(original.weights, description, target.precision)
+        return {f"{target.file_name}/{name}": data for name, data in files.items()}
+
+    return draft
+
+
+def _open_c(files: Mapping[str, bytes]) -> Step:
+    from charrnn_runtime.c_step import CStep
+
+    return CStep({Path(name).name: data for name, data in files.items()})
+
+
+def _numpy_of_c(original: Original, target: Target) -> Step:
+    from charrnn_export.c_format import rounded_to_int8
+
+    return NumpyStep(rounded_to_int8(original.weights) if target.precision == "int8" else original.weights)
+
+
 WRITERS: Mapping[Format, Writer] = {
     "onnx": Writer(_onnx, opset=OPSET),
     "tflite": Writer(_tflite),
     "npz": Writer(_npz),
+    "c": Writer(_c, _open_c, stand_in=_numpy_of_c),
 }

@@ -22,7 +22,7 @@ import numpy as np
 
 from charrnn_runtime.errors import EngineMissingError, InputError, OperationError, ParityError
 from charrnn_runtime.files import read_bounded
-from charrnn_runtime.loading import Engine, bundle_of, open_bytes, read_listed, read_manifest, step_files
+from charrnn_runtime.loading import C_UNASKED, Engine, bundle_of, open_listed, read_manifest, step_files
 from charrnn_runtime.manifest import Manifest
 from charrnn_runtime.sampling import Request, sample_tokens
 from charrnn_runtime.scoring import bits_per_character
@@ -44,7 +44,7 @@ class Row:
     """What was measured of one file."""
 
     file: str
-    """Its name in the bundle."""
+    """Its name in the bundle; of a model in C, that of its folder."""
 
     format: str
     """What kind of file."""
@@ -53,7 +53,7 @@ class Row:
     """How its numbers are stored."""
 
     bytes: int | None
-    """Its size."""
+    """Its size; of a model in C, that of its sources."""
 
     load_ms: float
     """From bytes to a step that has been fed once, engine included."""
@@ -110,7 +110,7 @@ def benchmark(
 
     Args:
         model: A run, a bundle, or a file inside a bundle.
-        engine: Only the files that it runs; "auto" takes all.
+        engine: Only the files that it runs; "auto" takes all but those in C, which are compiled and run for "c" only.
         num_threads: Threads inside one operator.
         text: Lines to measure bits per character on; None takes the held-out lines that travel with the bundle.
         others: Steps that are in no file, by name, with what they are; the first is the reference.
@@ -127,7 +127,7 @@ def benchmark(
     openers: dict[str, Opener] = {name: opener for name, (_, opener) in (others or {}).items()}
     openers |= {name: partial(_open_listed, bundle, manifest, name, num_threads) for name in names}
     rows: list[Row] = []
-    missing: list[str] = []
+    missing = [f"{name}: {C_UNASKED}" for name in step_files(manifest, "c") if engine == "auto" and model.is_dir()]
     for name, opener in openers.items():
         kind = others[name][0] if others and name in others else None
         try:
@@ -205,13 +205,14 @@ def _text(manifest: Manifest, path: Path | None) -> tuple[list[Tokens], float | 
 def _described(manifest: Manifest, name: str, kind: str | None) -> Row:
     if kind is not None:
         return Row(name, kind, "fp32", None, 0, 0, 0, None, None, None, None)
-    entry = manifest.files[name]
-    parity = entry.parity.get("one_step_max_abs_diff")
-    return Row(name, entry.format, entry.precision, entry.bytes, 0, 0, 0, None, None, None, parity)
+    entries = [manifest.files[file] for file in manifest.models()[name]]
+    parity = entries[0].parity.get("one_step_max_abs_diff")
+    size = sum(entry.bytes for entry in entries)
+    return Row(name, entries[0].format, entries[0].precision, size, 0, 0, 0, None, None, None, parity)
 
 
 def _open_listed(bundle: Path, manifest: Manifest, name: str, num_threads: int) -> Step:
-    return open_bytes(bundle / name, read_listed(bundle, manifest, name), num_threads=num_threads).step
+    return open_listed(bundle, manifest, name, num_threads=num_threads).step
 
 
 def _in_a_process(work: Callable[[], Row], name: str) -> Row:

@@ -128,7 +128,13 @@ def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str, *
         help="a run, a bundle, or one exported file (default: the newest run below ./artifacts)",
     )
     _command(name).add_options(parser)
-    add("--engine", choices=ENGINES, default="auto", help="what runs the model (default: %(default)s)")
+    add(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what runs the model; c compiles and runs the plain C of a bundle, which auto never does: "
+        "only for a bundle of someone you trust (default: %(default)s)",
+    )
     add("--threads", type=int, default=1, metavar="N", help="threads inside the engine; one is usually fastest")
     add("--debug", action="store_true", help="show the traceback of an error")
     return parser

@@ -2,7 +2,8 @@
 
 Every byte is read once and checked before an engine sees it: size, digest against the manifest (or against the one the
 file carries), names and shapes, vocabulary against logits. Nothing here is unpickled, and no file outside the one that
-was named is followed.
+was named is followed. A model in plain C is code: it is compiled and run only where the engine "c" is named, never by
+"auto".
 """
 
 import io
@@ -11,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -23,8 +24,8 @@ from charrnn_runtime.files import MAX_MODEL_BYTES, parse_json, read_bounded, rea
 from charrnn_runtime.manifest import MANIFEST_NAME, Description, Manifest
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 
-Engine = Literal["auto", "onnxruntime", "litert", "numpy"]
-ENGINES: tuple[Engine, ...] = ("auto", "onnxruntime", "litert", "numpy")
+Engine = Literal["auto", "onnxruntime", "litert", "numpy", "c"]
+ENGINES: tuple[Engine, ...] = ("auto", "onnxruntime", "litert", "numpy", "c")
 
 ARTIFACTS = Path("artifacts")
 """Where runs are looked for when none is named, below the current folder."""
@@ -41,6 +42,8 @@ _ARRAYS_DAMAGED = (
 
 _ENGINE_OF_SUFFIX: Mapping[str, Engine] = {".onnx": "onnxruntime", ".tflite": "litert", ".npz": "numpy"}
 
+C_UNASKED = "plain C is code that is compiled and run only when it is asked for: --engine c"
+
 _FILES = "an exported .onnx, .tflite or .npz"
 
 
@@ -52,7 +55,7 @@ class LoadedStep:
     description: Description
 
     path: Path
-    """The file it came from."""
+    """The file, or the folder of sources, that it came from."""
 
     engine: Engine
     """What runs it."""
@@ -62,8 +65,9 @@ def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> 
     """Open a run, a bundle, or one exported file.
 
     Args:
-        path: What to open. A run is opened through its bundle, if it was exported, and through its weights otherwise.
-        engine: What runs it; "auto" takes the first that is installed.
+        path: What to open. A run is opened through its bundle, if that holds what the engine runs, and through its
+            weights otherwise.
+        engine: What runs it; "auto" takes the first that is installed, and never "c".
         num_threads: Threads inside one operator.
 
     Raises:
@@ -79,9 +83,11 @@ def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> 
         return open_bytes(path, read_bounded(path, MAX_MODEL_BYTES), engine=engine, num_threads=num_threads)
     if (path / MANIFEST_NAME).is_file():
         return _open_bundle(path, engine, num_threads)
-    if (path / BUNDLE / MANIFEST_NAME).is_file() and engine != "numpy":
+    has_weights = (path / RUN_WEIGHTS).is_file() and engine in ("auto", "numpy")
+    has_bundle = (path / BUNDLE / MANIFEST_NAME).is_file() and engine != "numpy"
+    if has_bundle and (not has_weights or step_files(read_manifest(path / BUNDLE), engine)):
         return _open_bundle(path / BUNDLE, engine, num_threads)
-    if (path / RUN_WEIGHTS).is_file() and engine in ("auto", "numpy"):
+    if has_weights:
         return _open_run(path)
     raise ModelFileError(
         f"{path} holds no model that {engine} could run: expected a run or a bundle, {_what_is_there(path)}"
@@ -151,18 +157,41 @@ def files_of(path: Path, engine: Engine = "auto") -> list[Path]:
     Raises:
         ModelFileError: The manifest is damaged.
     """
-    if path.is_file():
-        return [path]
-    for folder in (path, path / BUNDLE):
-        if (folder / MANIFEST_NAME).is_file():
-            return [folder / name for name in step_files(read_manifest(folder), engine)] or [path]
-    return [path]
+    folder = _bundle_in(path)
+    return [path] if folder is None else _models_in(folder, engine) or [path]
+
+
+def c_folders_of(path: Path) -> list[Path]:
+    """Return the folders of a bundle that hold the model in plain C; none for anything else.
+
+    Raises:
+        ModelFileError: The manifest is damaged.
+    """
+    folder = _bundle_in(path)
+    return [] if folder is None else _models_in(folder, "c")
 
 
 def step_files(manifest: Manifest, engine: Engine = "auto") -> list[str]:
-    """Return the names of a bundle's files that an engine runs as steps, in the order of preference."""
-    runners = {name: _ENGINE_OF_SUFFIX.get(Path(name).suffix) for name in manifest.files}
-    return [name for name, runner in runners.items() if runner and engine in ("auto", runner)]
+    """Return the names of a bundle's files, for C its folders, that an engine runs, in the order of preference."""
+    asked = {*_ENGINE_OF_SUFFIX.values()} if engine == "auto" else {engine}
+    return [
+        name
+        for name, files in manifest.models().items()
+        if ("c" if manifest.files[files[0]].format == "c" else _ENGINE_OF_SUFFIX.get(Path(name).suffix)) in asked
+    ]
+
+
+def open_listed(bundle: Path, manifest: Manifest, name: str, *, num_threads: int = 1) -> LoadedStep:
+    """Open what `step_files` names, all of it checked against the manifest; C is compiled and run.
+
+    Raises:
+        ModelFileError: A file is missing, or not the one that was written, or not a model of ours.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    if name in manifest.files:
+        return open_bytes(bundle / name, read_listed(bundle, manifest, name), num_threads=num_threads)
+    sources = {PurePosixPath(file).name: read_listed(bundle, manifest, file) for file in manifest.models()[name]}
+    return _open_c(bundle / name, sources, manifest.description)
 
 
 def read_listed(bundle: Path, manifest: Manifest, name: str) -> bytes:
@@ -228,11 +257,14 @@ def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
     manifest = read_manifest(folder)
     names = step_files(manifest, engine)
     if not names:
-        raise ModelFileError(f"{folder} holds no file that {engine} could run: it has {', '.join(manifest.files)}")
+        models = manifest.models()
+        unasked = f"; {C_UNASKED}" if engine == "auto" and step_files(manifest, "c") else ""
+        raise ModelFileError(
+            f"{folder} holds no file that {engine} could run: it has {', '.join(models) or 'none'}{unasked}"
+        )
     for name in names:
-        data = read_listed(folder, manifest, name)
         try:
-            return open_bytes(folder / name, data, engine=engine, num_threads=num_threads)
+            return open_listed(folder, manifest, name, num_threads=num_threads)
         except EngineMissingError:
             if name == names[-1]:
                 raise
@@ -261,6 +293,25 @@ def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Descr
 def _open_npz(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
     description = Description.from_json(read_npz_description(data, str(path)), f"the description inside {path}")
     return NumpyStep(StepWeights.from_arrays(_parse_arrays(data, path))), description
+
+
+def _open_c(path: Path, sources: Mapping[str, bytes], description: Description) -> LoadedStep:
+    from charrnn_runtime.c_step import CStep
+
+    if MANIFEST_NAME in sources:  # the folder's own, whose transcript is that of its precision
+        name = str(path / MANIFEST_NAME)
+        description = Description.from_json(parse_json(sources[MANIFEST_NAME], name), name)
+    step = CStep(sources)
+    _check_sizes(step, description, path)
+    return LoadedStep(step, description, path, "c")
+
+
+def _bundle_in(path: Path) -> Path | None:
+    return next((folder for folder in (path, path / BUNDLE) if (folder / MANIFEST_NAME).is_file()), None)
+
+
+def _models_in(bundle: Path, engine: Engine) -> list[Path]:
+    return [bundle / name for name in step_files(read_manifest(bundle), engine)]
 
 
 def _open_run(run: Path) -> LoadedStep:

@@ -8,6 +8,7 @@ from a file is checked here, so that the rest of the runtime can rely on it.
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from charrnn_runtime.errors import ModelFileError
@@ -27,12 +28,14 @@ LINE_MAX_LENGTH = 50
 TEXT_MAX_LENGTH = 500
 """The same of a model of a running text, which ends nowhere by itself: some paragraphs."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PLAIN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_PLAIN_NAME = re.compile(_PLAIN)
+_LISTED_NAME = re.compile(f"{_PLAIN}(/{_PLAIN})?")
 
 Mode = Literal["lines", "text"]
 MAX_LENGTHS: Mapping["Mode", int] = {"lines": LINE_MAX_LENGTH, "text": TEXT_MAX_LENGTH}
-Format = Literal["onnx", "tflite", "npz"]
-"""Kinds of exported files; npz holds the weights for the numpy step."""
+Format = Literal["onnx", "tflite", "npz", "c"]
+"""Kinds of exported files; npz holds the weights for the numpy step, c is a folder of sources."""
 
 Precision = Literal["fp32", "fp16", "int8", "full-int8", "int4"]
 """Of the numbers in a file, the most exact first; full-int8 computes in integers throughout, calibrated."""
@@ -113,6 +116,10 @@ class Description:
         return description
 
 
+NOT_CHECKED: Mapping[str, Any] = {"checked": False}
+"""What stands for the figures of the parity gate where nothing ran the file: C that was written without a compiler."""
+
+
 @dataclass(frozen=True)
 class FileEntry:
     """What a manifest says of one exported file."""
@@ -133,7 +140,7 @@ class FileEntry:
     """ONNX only: the operator set the file needs."""
 
     parity: Mapping[str, Any] = field(default_factory=dict)
-    """Figures of the parity gate; see `charrnn_export.parity.ParityReport`."""
+    """Figures of the parity gate, see `charrnn_export.parity.ParityReport`; or `NOT_CHECKED`."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,7 @@ class Manifest:
     """What all its files are."""
 
     files: Mapping[str, FileEntry]
-    """By file name, in the order in which an engine is chosen."""
+    """By file name, at most one folder deep, in the order in which an engine is chosen."""
 
     training_lines: FilterEntry | None = None
     """The filter of the training lines, if there is one."""
@@ -209,12 +216,22 @@ class Manifest:
             held_out_sample = _held_out(value.get("held_out_sample"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
-        names = [*files, *([] if training_lines is None else [training_lines.file])]
-        if strange := [file for file in names if not _PLAIN_NAME.fullmatch(file)]:
+        strange = [file for file in files if not _LISTED_NAME.fullmatch(file)]
+        strange += [entry.file for entry in (training_lines,) if entry and not _PLAIN_NAME.fullmatch(entry.file)]
+        if strange:
             raise ModelFileError(
-                f"{name} is refused: the files of a bundle have plain names and stand beside it, not {strange[0]!r}"
+                f"{name} is refused: the files of a bundle have plain names and stand beside it or one folder below, "
+                f"not {strange[0]!r}"
             )
         return cls(description, files, training_lines, held_out_sample)
+
+    def models(self) -> dict[str, list[str]]:
+        """Return what can be run, with the names of its files: a file, or for C a folder ("." if it is this one)."""
+        found: dict[str, list[str]] = {}
+        for name, entry in self.files.items():
+            model = str(PurePosixPath(name).parent) if entry.format == "c" else name
+            found.setdefault(model, []).append(name)
+        return found
 
     def with_file(self, name: str, entry: FileEntry) -> "Manifest":
         """Return the manifest with one file added or replaced."""

@@ -42,10 +42,10 @@ class Model:
     """What the model is and was trained on."""
 
     path: Path
-    """The file in use."""
+    """The file in use; for C, the folder."""
 
     engine: Engine
-    """What runs it: "onnxruntime", "litert" or "numpy"."""
+    """What runs it: "onnxruntime", "litert", "numpy" or "c"."""
 
     source: Path
     """What was loaded, as an absolute path: a run, a bundle, or one file."""
@@ -292,7 +292,8 @@ def load(path: str | os.PathLike[str], *, engine: Engine = "auto", num_threads: 
 
     Args:
         path: A run, a bundle, or one exported .onnx or .tflite file.
-        engine: "auto", "onnxruntime", "litert", or "numpy" (which runs the weights of a run).
+        engine: "auto", "onnxruntime", "litert", "numpy" (which runs the weights of a run), or "c", which compiles and
+            runs the plain C of a bundle: only for a bundle of someone you trust.
         num_threads: Threads inside one operator; one is fastest for cells of this size.
 
     Raises:

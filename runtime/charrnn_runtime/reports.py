@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from charrnn_runtime.errors import ModelFileError
+from charrnn_runtime.loading import bundle_of, read_manifest
+from charrnn_runtime.manifest import NOT_CHECKED
 from charrnn_runtime.model import Model
 
 
@@ -29,6 +32,7 @@ def information(model: Model) -> str:
     case = "capital letters lowered" if vocabulary.rule.lowercase else "case kept"
     rows = {
         "file": f"{model.path} (run by {model.engine})",
+        **_bundle_rows(model),
         "model": f"LSTM over {description.mode}, units {' + '.join(map(str, description.units))}",
         "vocabulary": f"{vocabulary.size} tokens: newline, {known}",
         "text": f"normal form {vocabulary.rule.normal_form or 'none'}, {case}",
@@ -38,6 +42,17 @@ def information(model: Model) -> str:
     }
     width = max(map(len, rows))
     return "\n".join(f"{label:<{width}}  {value}" for label, value in rows.items())
+
+
+def _bundle_rows(model: Model) -> dict[str, str]:
+    """Return what the bundle that was named holds; nothing for a run that was not exported, or one file."""
+    try:
+        manifest = read_manifest(bundle_of(model.source))
+    except ModelFileError:
+        return {}
+    unchecked = {name for name, files in manifest.models().items() if manifest.files[files[0]].parity == NOT_CHECKED}
+    listed = (f"{name} (parity not checked)" if name in unchecked else name for name in manifest.models())
+    return {} if [*manifest.models()] == ["."] else {"bundle": ", ".join(listed)}
 
 
 def loss_in_words(nats: float, standard_error: float | None = None) -> str:

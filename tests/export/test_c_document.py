@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from charrnn_export.c_format import rounded_to_int8
-from charrnn_export.c_step import find_compiler
+from charrnn_runtime.c_step import find_compiler
 from charrnn_runtime.errors import EngineMissingError
 from charrnn_runtime.files import write_json_atomically
 from charrnn_runtime.loading import RUN_DESCRIPTION, RUN_WEIGHTS

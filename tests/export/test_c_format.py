@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn_export.c_format import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, convert, rounded_to_int8
-from charrnn_export.c_step import CStep, compile_c, find_compiler
 from charrnn_export.parity import FP32, Tolerance, check_parity
 from charrnn_runtime import golden as transcripts
+from charrnn_runtime.c_step import CStep, compile_c, find_compiler
 from charrnn_runtime.drawing import Drawing, draw, uniform_stream
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError, OperationError, ParityError
+from charrnn_runtime.manifest import MANIFEST_NAME
 from charrnn_runtime.model import Model
 from charrnn_runtime.scoring import log_probabilities
 from charrnn_runtime.step import NumpyStep
@@ -230,6 +231,27 @@ def test_a_model_that_says_something_else_than_its_transcript_is_noticed(tiny_tw
     done = subprocess.run([program, "-v"], capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
+
+
+def test_of_an_integer_model_other_lines_are_told_and_other_probabilities_refused(tiny_two, tmp_path):
+    """Rounding may turn a drawn character on another processor, after which the lines have nothing in common."""
+
+    def verified(change):
+        transcript = transcripts.record(expected_step(tiny_two, "int8"), tiny_two.vocabulary, stop_at_boundary=True)
+        transcript = replace(transcript, tolerance=0.01, same_text=False)
+        sources = convert(tiny_two.weights, replace(tiny_two.description, golden=change(transcript)), "int8")
+        program = built_sampler(sources, tmp_path, find_compiler()[0], "-O1")
+        return subprocess.run([program, "-v"], capture_output=True, encoding="utf-8", check=False)
+
+    other = verified(lambda golden: replace(golden, greedy=golden.greedy + "d"))
+    assert (other.returncode, other.stderr) == (0, "")
+    assert other.stdout == "verified: 8 of 9 lines are what the model said when it was exported\n"
+    damaged = verified(lambda golden: replace(golden, log_probabilities=((-1.0,),) * 8))
+    assert (damaged.returncode, damaged.stdout) == (1, "")
+    assert " nats in the transcript, here " in damaged.stderr
+    unreadable = verified(lambda golden: replace(golden, samples=("Q", *golden.samples[1:])))
+    assert (unreadable.returncode, unreadable.stdout) == (1, "")
+    assert "a character that the model has never seen" in unreadable.stderr
 
 
 def test_a_model_without_a_transcript_says_so(sampler):
@@ -463,7 +485,7 @@ def test_the_header_says_which_form_text_must_have(tiny_one):
 
 
 def test_nothing_is_left_to_fill_in(sources):
-    assert sorted(sources) == sorted([GOLDEN, HEADER, SOURCE, WEIGHTS, SAMPLER, "Makefile", "README.md"])
+    assert sorted(sources) == sorted([GOLDEN, HEADER, SOURCE, WEIGHTS, SAMPLER, "Makefile", "README.md", MANIFEST_NAME])
     assert [name for name, data in sources.items() if b"@" in data.replace(b"$@", b"")] == []
 
 
@@ -473,8 +495,12 @@ def test_without_a_compiler_the_message_says_what_to_install(tiny_one, monkeypat
     with pytest.raises(EngineMissingError, match=r"^there is no C compiler here: expected cc, gcc, clang, or one that"):
         CStep(convert(tiny_one.weights, tiny_one.description))
     monkeypatch.setenv("CC", "no-such-compiler")
-    with pytest.raises(EngineMissingError, match=r"^the C compiler no-such-compiler cannot be started: No such file"):
+    with pytest.raises(
+        EngineMissingError, match=r"^there is no C compiler no-such-compiler here, which the environment "
+    ):
         CStep(convert(tiny_one.weights, tiny_one.description))
+    with pytest.raises(EngineMissingError, match=r"^the C compiler ./absent cannot be started: No such file"):
+        CStep(convert(tiny_one.weights, tiny_one.description), compiler=["./absent"])
 
 
 def test_what_a_compiler_refuses_is_said_in_one_line(tiny_one):

@@ -145,7 +145,7 @@ def test_the_page_needs_no_other_file_and_runs_no_program(make_run) -> None:
 def test_the_commands_of_the_page_name_the_run_as_a_shell_reads_it(make_run) -> None:
     run = make_run("my <run> & 'more'")
     page = read(run)
-    assert f"charrnn export '{run.parent}/my <run> & '\"'\"'more'\"'\"'' --format all" in page.text
+    assert f"charrnn export '{run.parent}/my <run> & '\"'\"'more'\"'\"''" in page.text
     assert "my <run> & 'more'" in page.text
 
 

@@ -129,7 +129,20 @@ def test_another_format_version_is_named_with_what_to_do(version):
 @pytest.mark.parametrize(
     "name",
     [
-        *("../model.onnx", "/etc/passwd", "a/b.onnx", "..\\model.onnx", "C:\\model.onnx", "C:model.onnx", "..", "."),
+        *("../model.onnx", "/etc/passwd", "a/b/c.onnx", "..\\model.onnx", "C:\\model.onnx", "C:model.onnx", "..", "."),
+        *(
+            "a/../model.onnx",
+            "a/..",
+            "a/",
+            "a//b.c",
+            "a/.b.c",
+            "../a/b.c",
+            "a\\b.c",
+            "/a/b.c",
+            "./b.c",
+            "a/b.c\n",
+            "a/é.c",
+        ),
         *(".hidden.onnx", "", "model\0.onnx", "\ud800.onnx", "model.onnx\n", "-rf.onnx", "~/model.onnx", "modèl.onnx"),
     ],
 )
@@ -138,6 +151,30 @@ def test_a_file_name_that_could_lead_elsewhere_is_refused(name):
     value["files"][name] = value["files"]["model.onnx"]
     with pytest.raises(ModelFileError, match=r"^manifest\.json is refused: .* plain names"):
         Manifest.from_json(value, "manifest.json")
+
+
+def test_a_file_may_stand_one_folder_deep_and_the_filter_of_the_lines_may_not():
+    value = as_read(MANIFEST)
+    value["files"]["c-int8/charrnn_model.c"] = value["files"]["model.onnx"]
+    assert "c-int8/charrnn_model.c" in Manifest.from_json(value, "manifest.json").files
+    value["training_lines"] = {
+        **{"file": "c/lines", "bytes": 1, "sha256": "a" * 64},
+        **{"num_lines": 1, "num_hashes": 1, "false_positive_rate": 0.5},
+    }
+    with pytest.raises(ModelFileError, match=r"^manifest\.json is refused: .* plain names .*, not 'c/lines'"):
+        Manifest.from_json(value, "manifest.json")
+
+
+def test_what_can_be_run_is_a_file_or_for_c_a_folder():
+    def c(number):
+        return FileEntry("c", "fp32", number, "c" * 64)
+
+    outer = replace(MANIFEST, files={**MANIFEST.files, "c/a.h": c(1), "c/a.c": c(2), "c-int8/a.c": c(3)})
+    assert outer.models() == {
+        **{"model.onnx": ["model.onnx"], "model.tflite": ["model.tflite"]},
+        **{"c": ["c/a.h", "c/a.c"], "c-int8": ["c-int8/a.c"]},
+    }
+    assert replace(MANIFEST, files={"a.h": c(1), "a.c": c(2)}).models() == {".": ["a.h", "a.c"]}
 
 
 DAMAGE = {

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from charrnn_runtime import reports, terminal
-from charrnn_runtime.errors import EngineMissingError
-from charrnn_runtime.loading import files_of
+from charrnn_runtime.errors import EngineMissingError, ModelFileError
+from charrnn_runtime.loading import C_UNASKED, c_folders_of, files_of
 from charrnn_runtime.model import load
 
 
@@ -18,6 +18,9 @@ def run_files(options: argparse.Namespace, path: Path) -> None:
     """Verify each file that an engine here runs, and say what was compared."""
     passed_over: list[EngineMissingError] = []
     files = files_of(path, options.engine)
+    unasked = c_folders_of(path) if options.engine == "auto" else []
+    if unasked and files == [path]:
+        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_UNASKED}")
     for file in files:
         try:
             with terminal.held_back_stderr():
@@ -30,3 +33,5 @@ def run_files(options: argparse.Namespace, path: Path) -> None:
         raise passed_over[0]
     for reason in passed_over:
         print(f"not verified: {reason}", file=sys.stderr)
+    for folder in unasked:
+        print(f"not verified: {folder}: {C_UNASKED}", file=sys.stderr)

@@ -1,6 +1,7 @@
-"""The step run by the C that an export writes, compiled here: what its parity gate drives.
+"""The step run by the C that an export writes, compiled here.
 
-The shared library is made in a temporary folder by the C compiler of this machine, loaded, and gone with the process.
+It runs code that came with a model: nothing loads this module unless plain C was asked for by name. The shared library
+is made in a temporary folder by the C compiler of this machine, loaded, and gone with the process.
 """
 
 import ctypes
@@ -15,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn_export.c_format import HEADER, SOURCE
 from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError
 from charrnn_runtime.files import write_together
 from charrnn_runtime.step import Float32, Int32, State
+
+HEADER, SOURCE = "charrnn_model.h", "charrnn_model.c"
+"""What is read for the sizes of a model, and what is compiled; the rest is included by them."""
 
 COMPILERS = ("cc", "gcc", "clang")
 """Looked for in this order, after the one that the environment variable CC names."""
@@ -78,6 +81,10 @@ def find_compiler() -> tuple[str, ...]:
         EngineMissingError: There is none.
     """
     if chosen := shlex.split(os.environ.get("CC", "")):
+        if shutil.which(chosen[0]) is None:
+            raise EngineMissingError(
+                f"there is no C compiler {chosen[0]} here, which the environment variable CC names"
+            )
         return tuple(chosen)
     for name in COMPILERS:
         if path := shutil.which(name):
@@ -119,4 +126,10 @@ def _load(sources: Mapping[str, bytes], compiler: Sequence[str], flags: Sequence
         write_together({Path(folder, name): data for name, data in sources.items()})
         library = Path(folder, "model.so")
         compile_c([*compiler, *flags, "-fPIC", "-shared", Path(folder, SOURCE), "-o", library, "-lm"])
-        return ctypes.CDLL(str(library))
+        try:
+            return ctypes.CDLL(str(library))
+        except OSError as error:
+            raise EngineMissingError(
+                f"the compiled C cannot be loaded: {error}. Expected a temporary folder that programs may be run from "
+                "(the environment variable TMPDIR names one), and a compiler for this machine"
+            ) from error

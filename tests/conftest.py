@@ -79,6 +79,25 @@ def exported(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def c_bundle(tiny_two: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the tiny model of two layers with weights for numpy and both kinds of C; not to be written to."""
+    from charrnn_export.bundle import export_bundle
+    from charrnn_export.targets import Target
+    from charrnn_export.writers import Original
+    from charrnn_runtime.c_step import find_compiler
+    from charrnn_runtime.errors import EngineMissingError
+
+    try:
+        find_compiler()
+    except EngineMissingError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("with C")
+    original = Original(tiny_two.weights, tiny_two.step, tiny_two.description, tiny_two.held_out)
+    export_bundle(original, folder, [Target("npz"), Target("c"), Target("c", "int8")], max_cost=1.0)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def runtime_command() -> Command:
     """`python -m charrnn_runtime` as a process: words in, exit code and both streams out."""
 

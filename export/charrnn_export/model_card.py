@@ -1,9 +1,9 @@
 """The README.md of a bundle: what the model is, and how to drive it from any language."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from charrnn_export.snippets import snippets
-from charrnn_runtime.manifest import FileEntry, Manifest, signature
+from charrnn_runtime.manifest import NOT_CHECKED, FileEntry, Manifest, signature
 from charrnn_runtime.reports import training_rows
 
 
@@ -11,7 +11,8 @@ def model_card(manifest: Manifest) -> str:
     """Return the text of the card, in Markdown."""
     description = manifest.description
     tensors = signature(description.vocabulary.size, description.units)
-    files = "\n".join(_file_row(name, entry) for name, entry in manifest.files.items())
+    entries = {name: [manifest.files[file] for file in files] for name, files in manifest.models().items()}
+    files = "\n".join(_file_row(name, listed) for name, listed in entries.items())
     return f"""# A character model
 
 {_figures(manifest)}
@@ -25,9 +26,9 @@ Each file agrees with the trained model as the table says, and carries its own d
 `python -m charrnn_runtime benchmark .` measures every file here, on some of the held-out lines: manifest.json holds
 them, as they are. Set its `held_out_sample` to null where they must not travel.
 
-## Driving it from another language
+{_plain_c(manifest)}## Driving it from another language
 
-Every file holds one step. Bind the tensors by name:
+Every .onnx and .tflite holds one step. Bind the tensors by name:
 
 | | name | type | shape |
 |---|---|---|---|
@@ -64,12 +65,30 @@ def _figures(manifest: Manifest) -> str:
     return "\n".join([" ".join(lines), *(["", "On held-out lines:", ""] if figures else []), *figures])
 
 
-def _file_row(name: str, entry: FileEntry) -> str:
-    parity = entry.parity
-    return (
-        f"| {name} | {entry.format} | {entry.precision} | {entry.bytes:,} | "
-        f"{parity['one_step_max_abs_diff']:.1e} | {parity['delta_bits_per_character']:+.1e} |"
-    )
+def _file_row(name: str, entries: Sequence[FileEntry]) -> str:
+    parity, size = entries[0].parity, sum(entry.bytes for entry in entries)
+    row = f"| {name} | {entries[0].format} | {entries[0].precision} | {size:,} |"
+    if parity == NOT_CHECKED:
+        return f"{row} not checked | not checked |"
+    return f"{row} {parity['one_step_max_abs_diff']:.1e} | {parity['delta_bits_per_character']:+.1e} |"
+
+
+def _plain_c(manifest: Manifest) -> str:
+    """Return the section on the folders that hold the model in C; nothing where there is none."""
+    folders = {name: files for name, files in manifest.models().items() if manifest.files[files[0]].format == "c"}
+    if not folders:
+        return ""
+    listed = "\n".join(f"- {', '.join(f'`{file}`' for file in files)}" for files in folders.values())
+    return f"""## In plain C
+
+For a microcontroller, or wherever there is a C99 compiler and nothing else:
+
+{listed}
+
+The `README.md` of each folder says how to use it; `make check` there repeats the transcript. The commands above compile
+and run it where `--engine c` asks for that, and never otherwise.
+
+"""
 
 
 def _tensor_rows(direction: str, tensors: dict[str, dict[str, object]]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from charrnn_export.targets import OPSET, Target
 from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite, write_npz
-from charrnn_runtime.loading import open_bytes
+from charrnn_runtime.loading import open_bytes, open_sources
 from charrnn_runtime.manifest import Description, Format
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 from charrnn_runtime.terminal import held_back_stderr
@@ -93,9 +93,8 @@ def _c(original: Original, target: Target) -> Draft:
 
 
 def _open_c(files: Mapping[str, bytes]) -> Step:
-    from charrnn_runtime.c_step import CStep
-
-    return CStep({Path(name).name: data for name, data in files.items()})
+    (folder,) = {Path(name).parent for name in files}
+    return open_sources(folder, {Path(name).name: data for name, data in files.items()}).step
 
 
 def _numpy_of_c(original: Original, target: Target) -> Step:

@@ -49,14 +49,18 @@ class CStep:
             flags: What it is called with.
 
         Raises:
-            ModelFileError: The header does not say how large the model is.
+            ModelFileError: The header does not say how large the model is, or the source lacks its functions.
             EngineMissingError: There is no C compiler.
             OperationError: The compiler refused the sources.
         """
         (self.vocab_size,), self.units = _defined(sources, "VOCAB_SIZE"), _defined(sources, "UNITS")
         self._library = _load(sources, compiler or find_compiler(), flags)
-        self._library.charrnn_step.argtypes = [_FLOATS, ctypes.c_int32]
-        self._library.charrnn_logits.argtypes = [_FLOATS, _FLOATS]
+        try:
+            self._library.charrnn_step.argtypes = [_FLOATS, ctypes.c_int32]
+            self._library.charrnn_logits.argtypes = [_FLOATS, _FLOATS]
+            self._library.charrnn_character.argtypes = [ctypes.c_int32, ctypes.c_char_p]
+        except AttributeError as error:
+            raise ModelFileError(f"{SOURCE} is damaged: expected the functions of {HEADER} ({error})") from error
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
         """Feed one token a row; see `charrnn_runtime.step.Step`."""
@@ -72,6 +76,14 @@ class CStep:
         parts = np.split(rows, np.cumsum([*self.units, *self.units])[:-1], axis=1)
         layers = len(self.units)
         return logits, tuple(part for layer in range(layers) for part in (parts[layer], parts[layers + layer]))
+
+    def characters(self) -> str:
+        """Return the character of every token, as the C writes them."""
+        text, written = b"", ctypes.create_string_buffer(4)
+        for token in range(self.vocab_size):
+            length = self._library.charrnn_character(token, written)
+            text += written.raw[:length]
+        return text.decode("utf-8", "replace")
 
 
 def find_compiler() -> tuple[str, ...]:

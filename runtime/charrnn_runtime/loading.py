@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from charrnn_runtime.attachment import MEMBER, ONNX_KEY, check_onnx, detach_from_tflite, read_npz_description
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
-from charrnn_runtime.files import MAX_MODEL_BYTES, parse_json, read_bounded, read_json, sha256
+from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, parse_json, read_bounded, read_json, sha256
 from charrnn_runtime.manifest import MANIFEST_NAME, Description, Manifest
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 
@@ -115,6 +115,32 @@ def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads:
     return LoadedStep(step, description, path, runner)
 
 
+def open_sources(path: Path, sources: Mapping[str, bytes]) -> LoadedStep:
+    """Compile and load a model in plain C, whose files need not be on the disk (yet).
+
+    Args:
+        path: The folder's name.
+        sources: The files in it, by name, its manifest among them.
+
+    Raises:
+        ModelFileError: The files do not fit each other.
+        EngineMissingError: There is no C compiler.
+        OperationError: The compiler refused the sources.
+    """
+    from charrnn_runtime.c_step import CStep
+
+    name = str(path / MANIFEST_NAME)
+    description = Description.from_json(parse_json(sources.get(MANIFEST_NAME, b""), name), name)
+    step = CStep(sources)
+    _check_sizes(step, description, path)
+    if (characters := step.characters()) != description.vocabulary.characters:
+        raise ModelFileError(
+            f"{path} does not fit its description: expected the characters "
+            f"{description.vocabulary.characters!r}, received {characters!r}"
+        )
+    return LoadedStep(step, description, path, "c")
+
+
 def newest_run(artifacts: Path = ARTIFACTS) -> Path:
     """Return the run below a folder whose weights were written last.
 
@@ -191,7 +217,8 @@ def open_listed(bundle: Path, manifest: Manifest, name: str, *, num_threads: int
     if name in manifest.files:
         return open_bytes(bundle / name, read_listed(bundle, manifest, name), num_threads=num_threads)
     sources = {PurePosixPath(file).name: read_listed(bundle, manifest, file) for file in manifest.models()[name]}
-    return _open_c(bundle / name, sources, manifest.description)
+    # The folder's own manifest is in no list but the bundle's; where the folder is the bundle, this is it.
+    return open_sources(bundle / name, {MANIFEST_NAME: json_bytes(manifest.to_json()), **sources})
 
 
 def read_listed(bundle: Path, manifest: Manifest, name: str) -> bytes:
@@ -293,17 +320,6 @@ def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Descr
 def _open_npz(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
     description = Description.from_json(read_npz_description(data, str(path)), f"the description inside {path}")
     return NumpyStep(StepWeights.from_arrays(_parse_arrays(data, path))), description
-
-
-def _open_c(path: Path, sources: Mapping[str, bytes], description: Description) -> LoadedStep:
-    from charrnn_runtime.c_step import CStep
-
-    if MANIFEST_NAME in sources:  # the folder's own, whose transcript is that of its precision
-        name = str(path / MANIFEST_NAME)
-        description = Description.from_json(parse_json(sources[MANIFEST_NAME], name), name)
-    step = CStep(sources)
-    _check_sizes(step, description, path)
-    return LoadedStep(step, description, path, "c")
 
 
 def _bundle_in(path: Path) -> Path | None:

@@ -130,19 +130,8 @@ def test_another_format_version_is_named_with_what_to_do(version):
     "name",
     [
         *("../model.onnx", "/etc/passwd", "a/b/c.onnx", "..\\model.onnx", "C:\\model.onnx", "C:model.onnx", "..", "."),
-        *(
-            "a/../model.onnx",
-            "a/..",
-            "a/",
-            "a//b.c",
-            "a/.b.c",
-            "../a/b.c",
-            "a\\b.c",
-            "/a/b.c",
-            "./b.c",
-            "a/b.c\n",
-            "a/é.c",
-        ),
+        *("a/../model.onnx", "a/..", "a/", "a//b.c", "a/.b.c", "../a/b.c", "a\\b.c"),
+        *("/a/b.c", "./b.c", "a/b.c\n", "a/é.c"),
         *(".hidden.onnx", "", "model\0.onnx", "\ud800.onnx", "model.onnx\n", "-rf.onnx", "~/model.onnx", "modèl.onnx"),
     ],
 )

@@ -113,6 +113,29 @@ def test_a_fault_in_the_code_is_caught(tiny, monkeypatch, tmp_path, fault):
     refused(tiny, monkeypatch, tmp_path, replaced(SOURCE, old, new), rf"^c: one step from random states, .*{message}")
 
 
+def zeroed(weights):
+    return replace(weights, recurrent_kernels=tuple(0 * kernel for kernel in weights.recurrent_kernels))
+
+
+def twice(weights):
+    return replace(weights, projection_kernel=2 * weights.projection_kernel)
+
+
+def another_vocabulary(weights):
+    return replace(weights, input_table=np.roll(weights.input_table, 1, axis=0))
+
+
+def cell_and_output_swapped(weights):
+    kernels = tuple(np.ascontiguousarray(np.roll(kernel, len(kernel), axis=1)) for kernel in weights.recurrent_kernels)
+    return replace(weights, recurrent_kernels=kernels)
+
+
+@pytest.mark.parametrize("fault", [zeroed, twice, another_vocabulary, cell_and_output_swapped])
+def test_a_fault_that_int8_must_not_hide_is_caught(tiny_two, monkeypatch, tmp_path, fault):
+    wrong = c_format.convert(fault(tiny_two.weights), tiny_two.description, "int8")
+    refused(tiny_two, monkeypatch, tmp_path, lambda _: wrong, r"^c-int8: one step .* differs by \d", target=INT8)
+
+
 def test_two_tokens_that_changed_places_in_the_table_are_caught(tiny, monkeypatch, tmp_path):
     def exchange(numbers):
         rows = numbers.reshape(tiny.vocabulary.size, -1)

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.run import read_lines
+from charrnn.run import SPLITS
+from charrnn.sides import LineSides
 from charrnn_export.c_format import convert, rounded_to_int8
 from charrnn_runtime import load
 from charrnn_runtime.c_step import CStep, compile_c
@@ -200,8 +201,9 @@ def bits(runs: list[Trained], _: Path, __: int) -> Iterator[Row]:
     """Compare bits per character on the lines of the run's validation and test sides, characters unknown left out."""
     yield from header("model", "lines", "fp32, numpy", "fp32, C", "int8, C", "int8 costs", "its standard error")
     for run in runs:
-        sides = (*read_lines(run.path, "validation"), *read_lines(run.path, "test"))
-        lines = [run.description.vocabulary.encode(line, unknown="skip") for line in sides]
+        vocabulary = run.description.vocabulary
+        split = LineSides.read(run.path / SPLITS, vocabulary).split
+        lines = [vocabulary.encode(line, unknown="skip") for line in (*split.validation, *split.test)]
         steps = [NumpyStep(run.weights), *(c_step(run, precision) for precision in PRECISIONS)]
         by_line = [[row / -math.log(2) for row in log_probabilities(step, lines)] for step in steps]
         python, fp32, int8 = (np.concatenate(rows) for rows in by_line)

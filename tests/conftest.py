@@ -1,11 +1,14 @@
 """What several test files share: the tiny models, their kept bundles, a fresh export of them, a command to run."""
 
+import contextlib
+import errno
+import itertools
 import os
 import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,26 @@ def c_bundle(tiny_two: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     original = Original(tiny_two.weights, tiny_two.step, tiny_two.description, tiny_two.held_out)
     export_bundle(original, folder, [Target("npz"), Target("c"), Target("c", "int8")], max_cost=1.0)
     return folder
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """A disk that is full when a certain number of files has been written: the number in, a context out."""
+
+    @contextlib.contextmanager
+    def full_at(number: int) -> Iterator[None]:
+        real, calls = os.fsync, itertools.count(1)
+
+        def fail(descriptor: int) -> None:
+            if next(calls) == number:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(descriptor)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", fail)
+            yield
+
+    return full_at
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What docs/microcontrollers.md says works: the sampler, and the C of each board; its commands are tested end to end."""
+"""What docs/microcontrollers.md says works: the sampler and the C of each board; tests/end_to_end has its commands."""
 
 import re
 import shlex

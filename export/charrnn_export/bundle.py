@@ -65,8 +65,8 @@ def export_bundle(
     made: dict[str, FileEntry] = {}
     for target in targets:
         unchecked = WRITERS[target.format].stand_in and not verify
-        compared = "which nothing here compiles and compares" if unchecked else "and comparing with the trained model"
-        report(f"converting to {target.format} {target.precision} {compared}")
+        compared = "; nothing compiles and compares it" if unchecked else " and comparing with the trained model"
+        report(f"converting to {target.format} {target.precision}{compared}")
         written, entries = _export(original, description, target, max_cost, verify)
         files |= written
         made |= entries
@@ -192,7 +192,8 @@ def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None
             _make(needed)
         write_together({folder / name: data for name, data in contents.items()})
         for name in stale - {*manifest.files}:
-            (folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(NotADirectoryError):  # a file stands where its folder was
+                (folder / name).unlink(missing_ok=True)
         if manifest.training_lines is None:
             (folder / FILTER_NAME).unlink(missing_ok=True)
     finally:

@@ -122,6 +122,15 @@ def test_what_a_person_put_beside_the_c_stays(copied, tiny_two):
     assert [path.name for path in (copied / "c").iterdir()] == ["sample"]
 
 
+def test_a_file_in_the_place_of_the_folder_is_left_alone_or_said_to_be_in_the_way(copied, tiny_two):
+    shutil.rmtree(copied / "c")
+    (copied / "c").write_text("a file")
+    assert list(export_bundle(original(tiny_two), copied, [NPZ]).models()) == ["model.npz", "c-int8"]
+    with pytest.raises(OperationError, match=r"^could not make .*/c: File exists"):
+        export_bundle(original(tiny_two), copied, [C])
+    assert (copied / "c").read_text() == "a file"
+
+
 def test_a_folder_of_another_program_with_the_same_name_is_left_alone(tiny_two, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "manifest.json").write_text('{"name": "of another program"}')
@@ -165,8 +174,8 @@ def test_without_a_compiler_c_can_be_written_unchecked_and_everything_says_so(
     manifest = export_bundle(original(tiny_two), folder, TARGETS, max_cost=COST, verify=False, report=said.append)
     assert said == [
         "converting to npz fp32 and comparing with the trained model",
-        "converting to c fp32 which nothing here compiles and compares",
-        "converting to c int8 which nothing here compiles and compares",
+        "converting to c fp32; nothing compiles and compares it",
+        "converting to c int8; nothing compiles and compares it",
     ]
     listed = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]
     assert {name for name, entry in listed.items() if entry["parity"] != {"checked": False}} == {"model.npz"}

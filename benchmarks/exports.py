@@ -4,7 +4,8 @@
     python benchmarks/exports.py --size 1x64 --list names.txt
 
 Each model is trained with the defaults of its size (kept below --output and not trained again), exported in all formats
-and precisions twice, each time in a process of its own, and measured by `charrnn benchmark`. Trust ratios of times.
+and precisions twice (the C needs a compiler), each time in a process of its own, and measured by `charrnn benchmark`,
+which does not run the C unless asked: see c_export.py. Trust ratios of times.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def export(run: Path) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "megabytes": usage.ru_maxrss / 1024,
         "files": len(json.loads((run / "bundle" / "manifest.json").read_text(encoding="utf-8"))["files"]),
-        "digests": {path.name: sha256(path.read_bytes()).hexdigest() for path in written},
+        "digests": {str(path): sha256(path.read_bytes()).hexdigest() for path in written},
     }
 
 

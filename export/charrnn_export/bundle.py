@@ -7,16 +7,19 @@ will be written, before the first file is touched.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from charrnn_export.loop_parity import LoopReport, check_loop
 from charrnn_export.model_card import model_card
 from charrnn_export.parity import FP32, TOLERANCES, CostError, ParityReport, Tolerance, check_parity
-from charrnn_export.targets import PRECISIONS, TARGETS, Target, legal
-from charrnn_export.writers import WRITERS, Original
-from charrnn_runtime import golden
+from charrnn_export.targets import LOOPS, PRECISIONS, TARGETS, Target, legal
+from charrnn_export.writers import WRITERS, Original, open_loop
+from charrnn_runtime import generation, golden
 from charrnn_runtime.errors import CharrnnError, InputError, ModelFileError, OperationError
 from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
+from charrnn_runtime.generation import Generator
 from charrnn_runtime.loading import read_manifest
-from charrnn_runtime.manifest import MANIFEST_NAME, Description, FileEntry, HeldOut, Manifest
+from charrnn_runtime.manifest import MANIFEST_NAME, SIGNATURE_NAME, Description, FileEntry, HeldOut, Manifest
 from charrnn_runtime.novelty import FILTER_NAME, LineFilter
 from charrnn_runtime.scoring import bits_per_character
 from charrnn_runtime.step import Step
@@ -52,7 +55,7 @@ def export_bundle(
         ParityError: An exported step does not agree with the original, or costs too much; nothing was written.
         OperationError: A converter or the disk failed; what was there is still there.
     """
-    if not targets or not set(targets) <= set(TARGETS):
+    if not targets or not set(targets) <= {*TARGETS, *LOOPS}:
         raise InputError(f"targets: {legal()}, received {[(target.format, target.precision) for target in targets]}")
     description = replace(original.description, golden=_transcript(original, original.reference, FP32))
     files: dict[str, bytes] = {}
@@ -72,8 +75,9 @@ def export_bundle(
     return manifest
 
 
-def _place(item: tuple[str, FileEntry]) -> tuple[int, str]:
-    return TARGETS.index(Target(item[1].format, item[1].precision)), item[0]
+def _place(item: tuple[str, FileEntry]) -> tuple[int, bool, str]:
+    name, entry = item
+    return TARGETS.index(Target(entry.format, entry.precision)), SIGNATURE_NAME not in entry.signatures, name
 
 
 def _transcript(original: Original, step: Step, tolerance: Tolerance) -> golden.Golden:
@@ -98,20 +102,38 @@ def _export(
     original: Original, description: Description, target: Target, max_cost: float | None
 ) -> tuple[Mapping[str, bytes], Mapping[str, FileEntry]]:
     writer, tolerance = WRITERS[target.format], _tolerance(target, max_cost)
-    draft = writer.draft(original, target)
-    step = writer.open(draft(description))
-    try:
-        parity = check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
-    except CostError as error:
-        raise CostError(f"{error} (--max-cost); {_what_would_do(original, target, max_cost)}") from error
-    if target.precision != "fp32":
-        description = replace(description, golden=_transcript(original, step, tolerance))
+    draft, parity = writer.draft(original, target), dict[str, Any]()
+    if SIGNATURE_NAME in target.signatures:
+        step = writer.open(draft(description))
+        parity |= _check_step(original, step, target, max_cost).to_json()
+        if target.precision != "fp32":
+            description = replace(description, golden=_transcript(original, step, tolerance))
+        _replay(writer.open(draft(description)), description)
     files = draft(description)
-    _replay(writer.open(files), description)
+    if target.generate:
+        parity["generate"] = _check_loop(original, description, open_loop(files), target).to_json()
     return files, {
-        name: FileEntry(target.format, target.precision, len(data), sha256(data), writer.opset, parity.to_json())
+        name: FileEntry(
+            target.format, target.precision, len(data), sha256(data), writer.opset, parity, target.signatures
+        )
         for name, data in files.items()
     }
+
+
+def _check_step(original: Original, step: Step, target: Target, max_cost: float | None) -> ParityReport:
+    tolerance = _tolerance(target, max_cost)
+    try:
+        return check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
+    except CostError as error:
+        raise CostError(f"{error} (--max-cost); {_what_would_do(original, target, max_cost)}") from error
+
+
+def _check_loop(original: Original, description: Description, loop: Generator, target: Target) -> LoopReport:
+    stop_at_boundary, name = description.stop_at_boundary, target.file_name
+    report = check_loop(original.reference, loop, stop_at_boundary=stop_at_boundary, name=f"{name}, generate")
+    if description.golden is not None:
+        generation.replay(loop, description.vocabulary, description.golden, stop_at_boundary=stop_at_boundary)
+    return report
 
 
 def _tolerance(target: Target, max_cost: float | None) -> Tolerance:
@@ -165,7 +187,7 @@ def _is_intact(path: Path, entry: FileEntry) -> bool:
 
 
 def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    stale = {*_listed(folder), *(target.file_name for target in TARGETS)}
+    stale = {*_listed(folder), *(target.file_name for target in (*TARGETS, *LOOPS))}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 
 from charrnn_export.snippets import snippets
-from charrnn_runtime.manifest import FileEntry, Manifest, signature
+from charrnn_runtime.manifest import (
+    GENERATE_NAME,
+    SIGNATURE_NAME,
+    Description,
+    FileEntry,
+    Manifest,
+    generate_signature,
+    signature,
+)
 from charrnn_runtime.reports import training_rows
 
 
@@ -12,6 +20,12 @@ def model_card(manifest: Manifest) -> str:
     description = manifest.description
     tensors = signature(description.vocabulary.size, description.units)
     files = "\n".join(_file_row(name, entry) for name, entry in manifest.files.items())
+    other = (
+        ", but for the one of the loop"
+        if any(SIGNATURE_NAME not in e.signatures for e in manifest.files.values())
+        else ""
+    )
+    loops = {name: entry for name, entry in manifest.files.items() if GENERATE_NAME in entry.signatures}
     return f"""# A character model
 
 {_figures(manifest)}
@@ -27,7 +41,7 @@ them, as they are. Set its `held_out_sample` to null where they must not travel.
 
 ## Driving it from another language
 
-Every file holds one step. Bind the tensors by name:
+Every file holds one step{other}. Bind the tensors by name:
 
 | | name | type | shape |
 |---|---|---|---|
@@ -47,7 +61,7 @@ Each of these takes the most probable token again and again. To draw by chance a
 docs/random_stream.md of charrnn; its docs/examples/javascript does.
 
 {snippets(description)}
-"""
+{_loops(loops, description)}"""
 
 
 def _figures(manifest: Manifest) -> str:
@@ -65,11 +79,42 @@ def _figures(manifest: Manifest) -> str:
 
 
 def _file_row(name: str, entry: FileEntry) -> str:
-    parity = entry.parity
-    return (
-        f"| {name} | {entry.format} | {entry.precision} | {entry.bytes:,} | "
-        f"{parity['one_step_max_abs_diff']:.1e} | {parity['delta_bits_per_character']:+.1e} |"
-    )
+    parity, figures = entry.parity, "the loop alone | |"
+    if SIGNATURE_NAME in entry.signatures:
+        figures = f"{parity['one_step_max_abs_diff']:.1e} | {parity['delta_bits_per_character']:+.1e} |"
+    return f"| {name} | {entry.format} | {entry.precision} | {entry.bytes:,} | {figures}"
+
+
+def _loops(loops: Mapping[str, FileEntry], description: Description) -> str:
+    """Return the section on the loop in one call; nothing for a bundle without."""
+    if not loops:
+        return ""
+    listed = " and ".join(f"`{name}`" + (", signature `generate`" if name.endswith("tflite") else "") for name in loops)
+    end = "; it ends before its first 0" if description.stop_at_boundary else ""
+    tables = "\n\n".join(_loop_table(name, entry, description.units) for name, entry in loops.items())
+    return f"""
+## The whole loop in one call
+
+{listed}: as many characters as there are uniforms in one call, each drawn as `charrnn sample` draws it.
+
+{tables}
+
+1. Begin with `token` 0 and all states zero, a row for each text; fill `uniforms` with random numbers from 0 to below 1.
+2. `temperature` 0 always takes the most probable character; `top_k` 0 and `top_p` 1 are off.
+3. A row of `tokens` is a text{end}.
+4. For more, pass the last column of `tokens` as `token`, and the `_out` states; rows that had ended begin anew.
+
+A token that is no character (vocab_size) means that a number in the model is not finite: the file or the engine is
+damaged.
+"""
+
+
+def _loop_table(name: str, entry: FileEntry, units: tuple[int, ...]) -> str:
+    tensors = generate_signature(units, entry.format)
+    return f"""| {name} | name | type | shape |
+|---|---|---|---|
+{_tensor_rows("in", tensors["inputs"])}
+{_tensor_rows("out", tensors["outputs"])}"""
 
 
 def _tensor_rows(direction: str, tensors: dict[str, dict[str, object]]) -> str:

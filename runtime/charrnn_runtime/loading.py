@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from charrnn_runtime.attachment import MEMBER, ONNX_KEY, check_onnx, detach_from_tflite, read_npz_description
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
 from charrnn_runtime.files import MAX_MODEL_BYTES, parse_json, read_bounded, read_json, sha256
-from charrnn_runtime.manifest import MANIFEST_NAME, Description, Manifest
+from charrnn_runtime.generation import Generator
+from charrnn_runtime.manifest import GENERATE_NAME, MANIFEST_NAME, SIGNATURE_NAME, Description, Manifest
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 
 Engine = Literal["auto", "onnxruntime", "litert", "numpy"]
@@ -41,7 +43,24 @@ _ARRAYS_DAMAGED = (
 
 _ENGINE_OF_SUFFIX: Mapping[str, Engine] = {".onnx": "onnxruntime", ".tflite": "litert", ".npz": "numpy"}
 
+_LOOP_SUFFIX = ".generate.onnx"
+"""Ends the name of a file that holds no step."""
+
 _FILES = "an exported .onnx, .tflite or .npz"
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    """A loop that is ready to be called, and what is known of its model."""
+
+    generator: Generator
+    description: Description
+
+    path: Path
+    """The file it came from."""
+
+    engine: Engine
+    """What runs it."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +128,48 @@ def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads:
     return LoadedStep(step, description, path, runner)
 
 
+def open_generator(path: Path, data: bytes, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedGenerator:
+    """Open the loop in the bytes of one exported file.
+
+    Args:
+        path: The file's name, which says what kind it is.
+        data: The whole file.
+        engine: What runs it.
+        num_threads: Threads inside one operator.
+
+    Raises:
+        ModelFileError: The bytes are damaged, or hold no loop.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    openers: dict[str, Callable[[Path, bytes, int], tuple[Generator, Description]]]
+    openers = {"onnxruntime": _open_onnx_loop, "litert": _open_tflite_loop}
+    runner = _runner(path, engine)
+    if runner not in openers:
+        raise ModelFileError(f"{path} holds no loop: expected what `charrnn export --generate` writes")
+    generator, description = openers[runner](path, data, num_threads)
+    if generator.units != description.units:
+        raise ModelFileError(
+            f"{path} does not fit its description: expected units {description.units}, received {generator.units}"
+        )
+    return LoadedGenerator(generator, description, path, runner)
+
+
+def signatures_of(path: Path, data: bytes) -> tuple[str, ...]:
+    """Return what the bytes of one exported file compute: "step", "generate" or both.
+
+    Raises:
+        ModelFileError: The bytes are damaged.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    if path.suffix != ".tflite":
+        return (GENERATE_NAME,) if path.name.endswith(_LOOP_SUFFIX) else (SIGNATURE_NAME,)
+    from charrnn_runtime.litert_step import signatures
+
+    model, _ = detach_from_tflite(data, str(path))
+    known = signatures(model, str(path))
+    return tuple(name for name in (SIGNATURE_NAME, GENERATE_NAME) if name in known)
+
+
 def newest_run(artifacts: Path = ARTIFACTS) -> Path:
     """Return the run below a folder whose weights were written last.
 
@@ -148,6 +209,8 @@ def bundle_of(path: Path) -> Path:
 def files_of(path: Path, engine: Engine = "auto") -> list[Path]:
     """Return every file of a bundle that an engine runs; for anything else, and where there is none, the path itself.
 
+    A file that holds the loop and no step is one of them.
+
     Raises:
         ModelFileError: The manifest is damaged.
     """
@@ -155,12 +218,16 @@ def files_of(path: Path, engine: Engine = "auto") -> list[Path]:
         return [path]
     for folder in (path, path / BUNDLE):
         if (folder / MANIFEST_NAME).is_file():
-            return [folder / name for name in step_files(read_manifest(folder), engine)] or [path]
+            return [folder / name for name in _runnable(read_manifest(folder), engine)] or [path]
     return [path]
 
 
 def step_files(manifest: Manifest, engine: Engine = "auto") -> list[str]:
     """Return the names of a bundle's files that an engine runs as steps, in the order of preference."""
+    return [name for name in _runnable(manifest, engine) if SIGNATURE_NAME in manifest.files[name].signatures]
+
+
+def _runnable(manifest: Manifest, engine: Engine) -> list[str]:
     runners = {name: _ENGINE_OF_SUFFIX.get(Path(name).suffix) for name in manifest.files}
     return [name for name, runner in runners.items() if runner and engine in ("auto", runner)]
 
@@ -240,14 +307,30 @@ def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
 
 
 def _open_onnx(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
+    onnx_step = _onnx_step(path, data)
+    step = onnx_step.OnnxStep(data, name=str(path), num_threads=num_threads)
+    return step, _onnx_description(step.metadata, path)
+
+
+def _open_onnx_loop(path: Path, data: bytes, num_threads: int) -> tuple[Generator, Description]:
+    onnx_step = _onnx_step(path, data)
+    generator = onnx_step.OnnxGenerator(data, name=str(path), num_threads=num_threads)
+    return generator, _onnx_description(generator.metadata, path)
+
+
+def _onnx_step(path: Path, data: bytes) -> ModuleType:
+    """Check a file, and return the module that runs it."""
     check_onnx(data, str(path))
     try:
-        from charrnn_runtime.onnx_step import OnnxStep
+        from charrnn_runtime import onnx_step
     except ImportError as error:
         raise EngineMissingError(f"{path} needs onnxruntime, which is not installed here") from error
-    step = OnnxStep(data, name=str(path), num_threads=num_threads)
+    return onnx_step
+
+
+def _onnx_description(metadata: Mapping[str, str], path: Path) -> Description:
     name = f"the description inside {path}"
-    return step, Description.from_json(parse_json(step.metadata.get(ONNX_KEY, "").encode(), name), name)
+    return Description.from_json(parse_json(metadata.get(ONNX_KEY, "").encode(), name), name)
 
 
 def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
@@ -256,6 +339,14 @@ def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Descr
     model, description = detach_from_tflite(data, str(path))
     step = LiteRTStep(model, name=str(path), num_threads=num_threads)
     return step, Description.from_json(description, f"the description inside {path}")
+
+
+def _open_tflite_loop(path: Path, data: bytes, num_threads: int) -> tuple[Generator, Description]:
+    from charrnn_runtime.litert_step import LiteRTGenerator
+
+    model, description = detach_from_tflite(data, str(path))
+    generator = LiteRTGenerator(model, name=str(path), num_threads=num_threads)
+    return generator, Description.from_json(description, f"the description inside {path}")
 
 
 def _open_npz(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:

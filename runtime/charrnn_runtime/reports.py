@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from charrnn_runtime import generation
+from charrnn_runtime.errors import ModelFileError
+from charrnn_runtime.loading import LoadedGenerator
 from charrnn_runtime.model import Model
 
 
@@ -19,6 +22,25 @@ def verification(model: Model) -> str:
         f"{model.path}: ok on {model.engine}: {replay.num_lines} lines identical{of}, "
         f"log-probabilities within {replay.max_abs_diff:.1e} nats (allowed {replay.tolerance:.0e})"
     )
+
+
+def loop_verification(loaded: LoadedGenerator) -> str:
+    """Verify the loop in a file and return the sentence that says how it went.
+
+    Raises:
+        ParityError: It does not repeat the golden transcript.
+        ModelFileError: The file carries none.
+    """
+    description = loaded.description
+    if description.golden is None:
+        raise ModelFileError(f"{loaded.path} carries no golden transcript: `charrnn export` adds one")
+    count = generation.replay(
+        loaded.generator,
+        description.vocabulary,
+        description.golden,
+        stop_at_boundary=description.stop_at_boundary,
+    )
+    return f"{loaded.path}: ok on {loaded.engine}: {count} lines identical, each drawn in one call of `generate`"
 
 
 def information(model: Model) -> str:

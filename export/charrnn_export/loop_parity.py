@@ -7,7 +7,7 @@ draw another token if its logits were a little different.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn_export.states import random_state
-from charrnn_runtime.drawing import Drawing, pick, running_sums
+from charrnn_runtime.drawing import Drawing, Float64, pick, running_sums
 from charrnn_runtime.errors import ParityError
-from charrnn_runtime.generation import Generator, HostLoop, Reals
+from charrnn_runtime.generation import Generator, HostLoop
 from charrnn_runtime.step import Float32, Int32, State, Step, state_names
-from charrnn_runtime.vocabulary import BOUNDARY
 
 DRAWINGS = (
     Drawing(),
@@ -40,6 +39,10 @@ _SHAPES = ((1, 24), (16, 24))
 _STATES_PER_TOKEN = 8
 _BESIDE = 1e-5
 """How far from a border a uniform is put; rounding moves borders by 1e-7 to 1e-6 at float32, measured."""
+
+_LARGEST_UNIFORM = 0.9999
+_MOST_LOGITS = 1 << 22
+"""Of one call: a vocabulary of some thousands times eight rows a token would take gigabytes."""
 
 _NUDGE = 1e-4
 """By how much logits may be off, in the host's own loop, before a place counts as sure."""
@@ -87,20 +90,22 @@ class _Nudged:
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of a generator, and what the host says to it."""
+    """One call of a generator."""
 
     token: Int32
     state: State
-    uniforms: Reals
+    uniforms: Float64
     drawing: Drawing
-    tokens: Int32
-    final: State
 
     sure: NDArray[np.bool_]
-    """bool [batch, steps]: where the host's token does not hang on rounding."""
+    """bool [batch, steps]: where the token that is drawn does not hang on rounding."""
 
     tolerance: float
-    """Of the final states of rows that go on."""
+    """Of the final states."""
+
+    def of(self, generator: Generator) -> tuple[Int32, State]:
+        """Return what a generator says to it."""
+        return generator(self.token, self.state, self.uniforms, self.drawing)
 
     def __str__(self) -> str:
         """Say which call it is, for a message."""
@@ -122,76 +127,68 @@ def check_loop(reference: Step, candidate: Generator, *, stop_at_boundary: bool,
     """
     if reference.units != candidate.units:
         raise ParityError(f"{name}: sizes differ: expected units {reference.units}, received {candidate.units}")
-    total = LoopReport(0, 0, 0.0)
-    for call in (*_beside_borders(reference, stop_at_boundary), *_long(reference, stop_at_boundary)):
-        num_tokens, worst = _compare(call, candidate, stop_at_boundary, name)
-        total = replace(
-            total,
-            num_tokens=total.num_tokens + num_tokens,
-            num_unsure=total.num_unsure + call.tokens.size - num_tokens,
-            states_max_abs_diff=max(total.states_max_abs_diff, worst),
-        )
-    return total
+    host = HostLoop(reference, stop_at_boundary)
+    num_tokens, num_unsure, worst = 0, 0, 0.0
+    for call in (*_beside_borders(reference), *_long(host)):
+        worst = max(worst, _compare(call, host, candidate, name))
+        num_tokens += int(call.sure.sum())
+        num_unsure += int((~call.sure).sum())
+    return LoopReport(num_tokens, num_unsure, worst)
 
 
-def _beside_borders(step: Step, stop_at_boundary: bool) -> Iterable[_Call]:
-    """One turn that feeds every token, with a uniform on either side of a border, which is another in each row."""
+def _beside_borders(step: Step) -> Iterator[_Call]:
+    """One turn for every token, with a uniform just beside a border; the first portion of them with every option."""
     generator = np.random.default_rng(_SEED)
-    batch = _STATES_PER_TOKEN * step.vocab_size
-    token = generator.permutation(np.arange(batch, dtype=np.int32) % step.vocab_size)
-    state = random_state(step.units, batch, generator)
-    logits, after = step(token, state)
-    for drawing, side in itertools.product(DRAWINGS, (-_BESIDE, _BESIDE)):
-        running = running_sums(logits, drawing)
-        border = np.take_along_axis(running, generator.integers(0, step.vocab_size, (batch, 1)), axis=1)[:, 0]
-        # Float32, which is all that some engines take.
-        uniforms = np.clip(border / running[:, -1] + side, 0, 0.9999).astype(np.float32).astype(np.float64)
-        drawn = pick(running, uniforms)
-        sure = (drawn == pick(running, uniforms + side / 2)) & (drawn == pick(running, uniforms - side / 2))
-        alive = (drawn != BOUNDARY) | (not stop_at_boundary)
-        final = tuple(np.where(alive[:, np.newaxis], array, np.float32(0)) for array in after)
-        yield _Call(
-            token, state, uniforms[:, np.newaxis], drawing, drawn[:, np.newaxis], final, sure[:, np.newaxis],
-            STATE_TOLERANCE[0],
-        )  # fmt: skip
+    tokens = generator.permutation(np.arange(_STATES_PER_TOKEN * step.vocab_size, dtype=np.int32) % step.vocab_size)
+    portion = max(_MOST_LOGITS // step.vocab_size, 1)
+    for start in range(0, len(tokens), portion):
+        token = tokens[start : start + portion]
+        state = random_state(step.units, len(token), generator)
+        logits, _ = step(token, state)
+        for drawing, side in itertools.product(DRAWINGS[:1] if start else DRAWINGS, (-_BESIDE, _BESIDE)):
+            running = running_sums(logits, drawing)
+            borders = generator.integers(0, step.vocab_size, (len(token), 1))
+            beside = np.take_along_axis(running, borders, axis=1)[:, 0] / running[:, -1] + side
+            # Float32, which is all that some engines take.
+            uniforms = np.clip(beside, 0, _LARGEST_UNIFORM).astype(np.float32).astype(np.float64)
+            drawn = pick(running, uniforms)
+            sure = (drawn == pick(running, uniforms + side / 2)) & (drawn == pick(running, uniforms - side / 2))
+            yield _Call(token, state, uniforms[:, np.newaxis], drawing, sure[:, np.newaxis], STATE_TOLERANCE[0])
 
 
-def _long(step: Step, stop_at_boundary: bool) -> Iterable[_Call]:
-    """Many turns from random states."""
-    generator = np.random.default_rng(_SEED)
+def _long(host: HostLoop) -> Iterator[_Call]:
+    """Many turns from random states, with every option."""
+    generator, step = np.random.default_rng(_SEED), host.step
     nudges = [sign * generator.uniform(-_NUDGE, _NUDGE, step.vocab_size) for _ in range(2) for sign in (-1, 1)]
+    nudged = [replace(host, step=_Nudged(step, nudge.astype(np.float32))) for nudge in nudges]
     for drawing, (batch, steps) in itertools.product(DRAWINGS, _SHAPES):
         token = generator.integers(1, step.vocab_size, batch, dtype=np.int32)
         state = random_state(step.units, batch, generator)
         uniforms = generator.random((batch, steps), np.float32).astype(np.float64)
-        tokens, final = HostLoop(step, stop_at_boundary)(token, state, uniforms, drawing)
-        sure = np.ones(tokens.shape, np.bool_)
-        for nudge in nudges:
-            nudged = HostLoop(_Nudged(step, nudge.astype(np.float32)), stop_at_boundary)
-            other, _ = nudged(token, state, uniforms, drawing)
-            sure &= np.logical_and.accumulate(other == tokens, axis=1)
-        yield _Call(token, state, uniforms, drawing, tokens, final, sure, STATE_TOLERANCE[1])
+        expected, _ = host(token, state, uniforms, drawing)
+        others = [other(token, state, uniforms, drawing)[0] for other in nudged]
+        sure = np.logical_and.accumulate(np.all([other == expected for other in others], axis=0), axis=1)
+        yield _Call(token, state, uniforms, drawing, sure, STATE_TOLERANCE[1])
 
 
-def _compare(call: _Call, candidate: Generator, stop_at_boundary: bool, name: str) -> tuple[int, float]:
-    """Return how many tokens were compared, and the worst difference of a final state."""
-    tokens, final = candidate(call.token, call.state, call.uniforms, call.drawing)
-    if tokens.shape != call.tokens.shape:
-        raise ParityError(f"{name}: {call}: expected tokens {call.tokens.shape}, received {tokens.shape}")
-    wrong = call.sure & (tokens != call.tokens)
+def _compare(call: _Call, host: HostLoop, candidate: Generator, name: str) -> float:
+    """Return the worst difference of a final state, after the tokens were found to be equal."""
+    (expected, expected_final), (tokens, final) = call.of(host), call.of(candidate)
+    if tokens.shape != expected.shape:
+        raise ParityError(f"{name}: {call}: expected tokens {expected.shape}, received {tokens.shape}")
+    wrong = call.sure & (tokens != expected)
     if wrong.any():
         column, row = (int(found[0]) for found in np.nonzero(wrong.T))  # the first turn that went wrong
         raise ParityError(
             f"{name}: {call}: {int(wrong.any(axis=1).sum())} rows differ from the loop on the host, "
-            f"row {row} from token {column + 1} on: expected {call.tokens[row, column]}, received {tokens[row, column]}"
+            f"row {row} from token {column + 1} on: expected {expected[row, column]}, received {tokens[row, column]}"
         )
-    rows = call.sure.all(axis=1)
-    worst = 0.0
-    for state, want, got in zip(state_names(len(candidate.units)), call.final, final, strict=True):
+    rows, worst = call.sure.all(axis=1), 0.0
+    for state, want, got in zip(state_names(len(candidate.units)), expected_final, final, strict=True):
         difference = float(np.abs(want - got)[rows].max(initial=0)) if want.shape == got.shape else np.nan
         if not difference <= call.tolerance:
             raise ParityError(
                 f"{name}: {call}: {state}_out differs by {difference:.2e}, allowed are {call.tolerance:.0e}"
             )
         worst = max(worst, difference)
-    return int(call.sure.sum()), worst
+    return worst

@@ -1,8 +1,8 @@
 """The whole loop in one call: what a graph called `generate` takes and gives, and the same done by a loop over a step.
 
 For hosts that want one call and nothing else: the step, the drawing and the loop are in the file. `HostLoop` is the
-definition that such graphs are held to; this package draws with `sampling`, which is faster for many lines, since what
-the first characters lead to is kept and rows that ended make room for others.
+definition that such graphs are held to. This package draws lines with `sampling`, which is faster, since what the first
+characters lead to is kept and rows that ended make room for others; running text has neither, and is drawn here.
 
 A row begins with the token that is fed first and the state before it: token 0 and zeros at the start of a line. Column
 n of the uniforms draws the n-th token. Where lines end, a row that drew token 0 has ended: the rest of its tokens is 0
@@ -10,18 +10,23 @@ and its states come back as zeros. So the last tokens and the states go back in 
 goes on, and one that had begins its next line.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn_runtime.drawing import Drawing, draw, uniform_stream
+from charrnn_runtime.drawing import Drawing, Uniforms, draw, not_finite, uniform_stream
 from charrnn_runtime.errors import InputError, ModelFileError, ParityError
 from charrnn_runtime.golden import Golden
+from charrnn_runtime.sampling import Request, TokenSample, numbers, prime
 from charrnn_runtime.step import Int32, State, Step, zero_state
 from charrnn_runtime.vocabulary import BOUNDARY, Vocabulary
+
+_STEPS = 256
+"""Characters of one call, a multiple of 4: its own cost does not show, and a person can stop between two."""
 
 Reals = NDArray[np.floating]
 
@@ -73,6 +78,49 @@ class HostLoop:
                 if not alive.any():
                     break
         return tokens, tuple(np.where(alive[:, np.newaxis], array, np.float32(0)) for array in state)
+
+
+def can_draw(request: Request) -> bool:
+    """Return whether `sample_text` draws what is asked for: text that nothing ends, and no token that is forbidden."""
+    return not (request.stop_at_boundary or request.drawing.banned or request.num_endless)
+
+
+def sample_text(
+    loop: Generator, step: Step, request: Request, count: int | None, *, batch_size: int = 64, first_index: int = 0
+) -> Iterator[TokenSample]:
+    """Draw the samples that `charrnn_runtime.sampling.sample_tokens` draws, in calls of many characters.
+
+    Args:
+        loop: What draws.
+        step: The same model, for the prefix.
+        request: What to draw; see `can_draw`.
+        count: How many samples, 1 or more; None goes on for ever.
+        batch_size: How many are drawn side by side, 1 or more; changes the speed, not the text.
+        first_index: The number of the first sample.
+
+    Raises:
+        InputError: A count or batch size below 1.
+        OperationError: A logit is NaN or infinite.
+    """
+    prefix, random = request.prefix, Uniforms(request.seed)
+    fed, state = np.append(np.int32(BOUNDARY), prefix)[-1:], zero_state(step.units, 1)
+    if len(prefix):
+        _, state = prime(step, prefix[:-1])
+    indices = numbers(count, batch_size, first_index)
+    while chosen := list(itertools.islice(indices, batch_size)):
+        token, after = np.repeat(fed, len(chosen)), tuple(np.repeat(array, len(chosen), axis=0) for array in state)
+        parts = [np.tile(prefix, (len(chosen), 1))]
+        for start in range(0, request.num_draws, _STEPS):
+            uniforms = np.zeros((len(chosen), min(_STEPS, request.num_draws - start)))
+            for row, index in enumerate(chosen if not request.drawing.greedy else ()):
+                random.fill(uniforms[row], index, start)
+            tokens, after = loop(token, after, uniforms, request.drawing)
+            if tokens.max() >= step.vocab_size:
+                raise not_finite()
+            token = tokens[:, -1].copy()
+            parts.append(tokens)
+        for index, row in zip(chosen, np.concatenate(parts, axis=1), strict=True):
+            yield TokenSample(index, row, ended=False)
 
 
 def scalars(drawing: Drawing, real: type[np.floating[Any]]) -> dict[str, NDArray[Any]]:

@@ -5,6 +5,7 @@ file carries), names and shapes, vocabulary against logits. Nothing here is unpi
 was named is followed.
 """
 
+import importlib
 import io
 import json
 import zipfile
@@ -22,7 +23,7 @@ from charrnn_runtime.attachment import MEMBER, ONNX_KEY, check_onnx, detach_from
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
 from charrnn_runtime.files import MAX_MODEL_BYTES, parse_json, read_bounded, read_json, sha256
 from charrnn_runtime.generation import Generator
-from charrnn_runtime.manifest import GENERATE_NAME, MANIFEST_NAME, SIGNATURE_NAME, Description, Manifest
+from charrnn_runtime.manifest import GENERATE_NAME, MANIFEST_NAME, SIGNATURE_NAME, Description, Format, Manifest
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 
 Engine = Literal["auto", "onnxruntime", "litert", "numpy"]
@@ -152,6 +153,50 @@ def open_generator(path: Path, data: bytes, *, engine: Engine = "auto", num_thre
             f"{path} does not fit its description: expected units {description.units}, received {generator.units}"
         )
     return LoadedGenerator(generator, description, path, runner)
+
+
+def open_described(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedStep | LoadedGenerator:
+    """Open whatever a path names, a file that holds the loop alone included; see `open_model`.
+
+    Raises:
+        ModelFileError: There is no model, or it is damaged.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    if path.name.endswith(_LOOP_SUFFIX) and path.is_file():
+        return open_generator(path, read_bounded(path, MAX_MODEL_BYTES), engine=engine, num_threads=num_threads)
+    return open_model(path, engine=engine, num_threads=num_threads)
+
+
+def loops_of(path: Path) -> dict[str, Format]:
+    """Return the files that hold the loop and their formats: of the bundle of a file, or the file itself."""
+    try:
+        files = read_manifest(path.parent).files
+    except ModelFileError:
+        files = {}
+    if path.name in files:
+        return {name: entry.format for name, entry in files.items() if GENERATE_NAME in entry.signatures}
+    held = signatures_of(path, read_bounded(path, MAX_MODEL_BYTES)) if path.suffix in (".onnx", ".tflite") else ()
+    return {path.name: "tflite" if path.suffix == ".tflite" else "onnx"} if GENERATE_NAME in held else {}
+
+
+def loop_beside(path: Path, description: Description, *, num_threads: int = 1) -> Generator | None:
+    """Return the loop that a bundle holds beside its model.onnx; None if there is none of the same model.
+
+    Not that of a .tflite, which sums in float32: one text in a million characters or so could be another one.
+
+    Args:
+        path: The file of the step.
+        description: Of the model in it.
+        num_threads: Threads inside one operator.
+
+    Raises:
+        ModelFileError: There is one, but it is damaged.
+    """
+    name = path.with_suffix(_LOOP_SUFFIX).name
+    if path.name != "model.onnx" or name not in (manifest := read_manifest(path.parent)).files:
+        return None
+    loaded = open_generator(path.with_name(name), read_listed(path.parent, manifest, name), num_threads=num_threads)
+    return loaded.generator if loaded.description == description else None
 
 
 def signatures_of(path: Path, data: bytes) -> tuple[str, ...]:
@@ -322,10 +367,9 @@ def _onnx_step(path: Path, data: bytes) -> ModuleType:
     """Check a file, and return the module that runs it."""
     check_onnx(data, str(path))
     try:
-        from charrnn_runtime import onnx_step
+        return importlib.import_module("charrnn_runtime.onnx_step")
     except ImportError as error:
         raise EngineMissingError(f"{path} needs onnxruntime, which is not installed here") from error
-    return onnx_step
 
 
 def _onnx_description(metadata: Mapping[str, str], path: Path) -> Description:

@@ -6,7 +6,8 @@ from typing import Any
 
 from charrnn_runtime import generation
 from charrnn_runtime.errors import ModelFileError
-from charrnn_runtime.loading import LoadedGenerator
+from charrnn_runtime.loading import LoadedGenerator, LoadedStep, loops_of
+from charrnn_runtime.manifest import GENERATE_NAME, generate_signature
 from charrnn_runtime.model import Model
 
 
@@ -43,14 +44,15 @@ def loop_verification(loaded: LoadedGenerator) -> str:
     return f"{loaded.path}: ok on {loaded.engine}: {count} lines identical, each drawn in one call of `generate`"
 
 
-def information(model: Model) -> str:
+def information(loaded: LoadedStep | LoadedGenerator) -> str:
     """Return what is known of a model, a line each: label and value."""
-    description = model.description
+    description = loaded.description
     vocabulary = description.vocabulary
     known = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in vocabulary.characters[1:])
     case = "capital letters lowered" if vocabulary.rule.lowercase else "case kept"
     rows = {
-        "file": f"{model.path} (run by {model.engine})",
+        "file": f"{loaded.path} (run by {loaded.engine})",
+        **_loop_rows(loaded),
         "model": f"LSTM over {description.mode}, units {' + '.join(map(str, description.units))}",
         "vocabulary": f"{vocabulary.size} tokens: newline, {known}",
         "text": f"normal form {vocabulary.rule.normal_form or 'none'}, {case}",
@@ -60,6 +62,16 @@ def information(model: Model) -> str:
     }
     width = max(map(len, rows))
     return "\n".join(f"{label:<{width}}  {value}" for label, value in rows.items())
+
+
+def _loop_rows(loaded: LoadedStep | LoadedGenerator) -> dict[str, str]:
+    """Return where the whole loop is to be had in one call, and the names of its tensors; nothing if it is nowhere."""
+    rows = {}
+    for name, format in loops_of(loaded.path).items():
+        tensors = generate_signature(loaded.description.units, format)
+        where = f"{name}, signature {GENERATE_NAME}" if format == "tflite" else name
+        rows[f"loop ({format})"] = f"{where}: {', '.join(tensors['inputs'])} in; {', '.join(tensors['outputs'])} out"
+    return rows
 
 
 def loss_in_words(nats: float, standard_error: float | None = None) -> str:

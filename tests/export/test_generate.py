@@ -1,14 +1,16 @@
 """The whole loop as a graph: what is written, that it is written the same again, and that faults in it are caught."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from charrnn_runtime import Selection, load
 from charrnn_runtime.drawing import Drawing
-from charrnn_runtime.errors import InputError, ParityError
+from charrnn_runtime.errors import InputError, ModelFileError, ParityError
 from charrnn_runtime.generation import HostLoop
-from charrnn_runtime.loading import open_generator, read_manifest
+from charrnn_runtime.loading import loop_beside, open_generator, read_manifest
 from charrnn_runtime.step import NumpyStep, zero_state
 
 onnx = pytest.importorskip("onnx")
@@ -153,6 +155,72 @@ def test_in_running_text_a_newline_is_a_character_like_any_other(tiny_one, tmp_p
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-3)
     assert ((tokens == 0) & (np.arange(50) < 40)).any()
     assert "it ends before" not in (tmp_path / "bundle" / "README.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
+def text_bundle(tiny_two, tmp_path_factory):
+    """A model of running text, exported with the loop."""
+    folder = tmp_path_factory.mktemp("text") / "bundle"
+    text = replace(tiny_two, description=replace(tiny_two.description, mode="text"))
+    export_bundle(original(text), folder, choose(["onnx"], [], generate=True))
+    return folder
+
+
+OPTIONS = (
+    {},
+    {"prefix": "dr"},
+    {"prefix": "A", "temperature": 0.6, "top_k": 3, "max_length": 300, "seed": 5},
+    {"temperature": 0},
+    {"top_p": 0.7, "max_length": 1},
+    {"ban": "s"},
+    {"min_length": 30},
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_running_text_is_the_same_with_the_loop_and_without(text_bundle, options):
+    with_loop, without = load(text_bundle), load(text_bundle / "model.onnx")
+    assert (with_loop._loop is None, without._loop is None) == (False, True)
+    request = with_loop.request(**options)
+    expected = list(without.samples(request, 7, first_index=3))
+    for batch_size in (1, 3, 256):
+        assert list(with_loop.samples(request, 7, first_index=3, batch_size=batch_size)) == expected
+    assert "".join(with_loop.stream(request, 3)) == expected[0].text
+    assert list(with_loop.samples(request, 1, first_index=3)) == expected[:1]
+
+
+def test_refused_samples_of_running_text_are_replaced_with_the_loop_too(text_bundle):
+    texts = []
+    for model in (load(text_bundle), load(text_bundle / "model.onnx")):
+        request = model.request(max_length=2, temperature=0.3)
+        texts.append([sample.text for sample in model.samples(request, 20, selection=Selection(unique=True))])
+    assert texts[0] == texts[1]
+    assert len({*texts[0]}) == 20
+
+
+def test_wrong_numbers_of_samples_are_refused_with_the_loop_too(text_bundle):
+    model = load(text_bundle)
+    with pytest.raises(InputError, match=r"^batch_size: expected 1 or more, received 0"):
+        list(model.samples(model.request(), 3, batch_size=0))
+
+
+def test_a_loop_that_is_damaged_or_of_another_model_is_not_used(text_bundle, tiny_two, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(text_bundle, folder)
+    path = folder / "model.generate.onnx"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(ModelFileError, match=r"model\.generate\.onnx is damaged: its SHA-256 is not the one in"):
+        load(folder).sample(1)
+    path.write_bytes(whole)
+    manifest = read_manifest(folder)
+    other = replace(manifest.description, max_length=499)
+    assert loop_beside(folder / "model.onnx", manifest.description) is not None
+    assert loop_beside(folder / "model.onnx", other) is None
+
+
+def test_lines_are_drawn_without_the_loop(golden):
+    assert load(golden / "loop")._loop is None
 
 
 # faults: ONNX

@@ -1,6 +1,7 @@
 """The whole loop in one call: the same tokens as a loop around the step, whatever the options, in both engines."""
 
 import importlib.util
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -239,3 +240,23 @@ def test_verify_names_a_file_with_the_loop_alone(bundle_with_loop, runtime_comma
     refused = runtime_command("verify", bundle_with_loop / "model.generate.onnx", "--engine", "litert")
     assert refused.returncode == 2
     assert "is run by onnxruntime, received 'litert'" in refused.stderr
+
+
+def test_info_names_the_files_with_the_loop_and_their_tensors(bundle_with_loop, golden, runtime_command):
+    done = runtime_command("info", bundle_with_loop)
+    assert (done.returncode, done.stderr) == (0, "")
+    tensors = "token, h_0, c_0, h_1, c_1, uniforms, temperature, top_k, top_p in; tokens, h_0_out, c_0_out, h_1_out"
+    assert f"model.generate.onnx: {tensors}" in done.stdout
+    assert f"model.tflite, signature generate: {tensors}" in done.stdout
+    assert "loop" not in runtime_command("info", golden / "two_layers").stdout
+
+
+def test_info_knows_a_file_with_the_loop_that_was_copied_away(bundle_with_loop, tmp_path, runtime_command):
+    for name in ("model.generate.onnx", "model.tflite"):
+        if name.endswith("tflite") and importlib.util.find_spec("ai_edge_litert") is None:
+            continue
+        shutil.copy(bundle_with_loop / name, tmp_path)
+        done = runtime_command("info", tmp_path / name)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"{tmp_path / name} (run by" in done.stdout
+        assert "uniforms, temperature, top_k, top_p in; tokens, h_0_out" in done.stdout

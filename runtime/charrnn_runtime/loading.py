@@ -182,7 +182,7 @@ def loops_of(path: Path) -> dict[str, Format]:
 def loop_beside(path: Path, description: Description, *, num_threads: int = 1) -> Generator | None:
     """Return the loop that a bundle holds beside its model.onnx; None if there is none of the same model.
 
-    Not that of a .tflite, which sums in float32: one text in a million characters or so could be another one.
+    Not that of a .tflite, which sums in float32: a uniform next to a border could draw another token there.
 
     Args:
         path: The file of the step.

@@ -1,8 +1,6 @@
 """The programs in docs/examples say what the library says; each runs where its package is installed."""
 
 import importlib.util
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -77,14 +75,3 @@ def test_an_endpoint_completes_scores_and_refuses(monkeypatch: pytest.MonkeyPatc
     refused = client.get("/score", params={"line": "drieß"})
     assert refused.status_code == 422
     assert "unknown character 'ß'" in refused.json()["detail"]
-
-
-def test_names_come_from_one_call_under_node() -> None:
-    node, bundle = shutil.which("node"), ROOT / "tests" / "golden" / "loop"
-    if node is None or not (ROOT / "node_modules" / "onnxruntime-web").is_dir():
-        pytest.skip("needs Node and `npm install onnxruntime-web` in this folder")
-    golden = load(bundle).description.golden
-    assert golden is not None
-    words = [node, ROOT / "docs" / "examples" / "generate.mjs", bundle, "3", "0"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True, timeout=100)
-    assert done.stdout.splitlines() == [golden.greedy] * 3

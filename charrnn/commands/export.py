@@ -53,6 +53,14 @@ def export(
             help="Write plain C where no compiler can run it: it is not compared, and the manifest says so.",
         ),
     ] = False,
+    generate: Annotated[
+        bool,
+        typer.Option(
+            "--generate",
+            help="Write the whole loop too, for hosts that want one call: model.generate.onnx, and a second signature "
+            "in model.tflite.",
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Write the model's single step as .onnx, .tflite, .npz or plain C, each checked against the trained model.
@@ -60,7 +68,7 @@ def export(
     The files, their manifest and a README go to the folder `bundle` of the run. A file that does not agree with the
     trained model, or whose precision costs too much, is not written.
     """
-    targets = choose(format or [], precision or [])
+    targets = choose(format or [], precision or [], generate=generate)
     if max_cost is not None and not 0 < max_cost < math.inf:
         raise InputError(f"--max-cost: expected bits per character above 0, such as 0.02, received {max_cost}")
     folder = newest_run() if run is None else run
@@ -105,10 +113,24 @@ def _check_compiler(targets: Sequence[Target], no_verify: bool) -> None:
 def _in_words(parity: Mapping[str, Any]) -> str:
     if parity == NOT_CHECKED:
         return "parity NOT CHECKED (--no-verify): `make check` in that folder repeats what the trained model said"
+    return "parity ok: " + ", ".join([*_step_in_words(parity), *_loop_in_words(parity.get("generate"))])
+
+
+def _step_in_words(parity: Mapping[str, Any]) -> list[str]:
+    if "tolerance" not in parity:
+        return []
     allowed = parity["tolerance"]
-    rollout = f"{parity['rollout_steps']} greedy steps identical, " if parity["rollout_steps"] else ""
-    return (
-        f"parity ok: one step within {parity['one_step_max_abs_diff']:.1e} "
-        f"(allowed {allowed['one_step']:.0e}), {rollout}bits per character {parity['bits_per_character']:.4f} "
-        f"({parity['delta_bits_per_character']:+.1e}, allowed {allowed['bits_per_character']:g})"
-    )
+    return [
+        f"one step within {parity['one_step_max_abs_diff']:.1e} (allowed {allowed['one_step']:.0e})",
+        *([f"{parity['rollout_steps']} greedy steps identical"] if parity["rollout_steps"] else []),
+        f"bits per character {parity['bits_per_character']:.4f} "
+        f"({parity['delta_bits_per_character']:+.1e}, allowed {allowed['bits_per_character']:g})",
+    ]
+
+
+def _loop_in_words(parity: Mapping[str, Any] | None) -> list[str]:
+    if parity is None:
+        return []
+    return [
+        f"generate: {parity['num_tokens']:,} tokens identical, states within {parity['states_max_abs_diff']:.1e}",
+    ]

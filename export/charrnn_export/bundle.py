@@ -9,16 +9,27 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from charrnn_export.loop_parity import LoopReport, check_loop
 from charrnn_export.model_card import model_card
 from charrnn_export.parity import FP32, TOLERANCES, CostError, ParityReport, Tolerance, check_parity
-from charrnn_export.targets import PRECISIONS, TARGETS, Target, legal
-from charrnn_export.writers import WRITERS, Original
-from charrnn_runtime import golden
+from charrnn_export.targets import LOOPS, PRECISIONS, TARGETS, Target, legal
+from charrnn_export.writers import WRITERS, Original, open_loop
+from charrnn_runtime import generation, golden
 from charrnn_runtime.errors import CharrnnError, InputError, ModelFileError, OperationError
 from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
+from charrnn_runtime.generation import Generator
 from charrnn_runtime.loading import read_manifest
-from charrnn_runtime.manifest import MANIFEST_NAME, NOT_CHECKED, Description, FileEntry, HeldOut, Manifest
+from charrnn_runtime.manifest import (
+    MANIFEST_NAME,
+    NOT_CHECKED,
+    SIGNATURE_NAME,
+    Description,
+    FileEntry,
+    HeldOut,
+    Manifest,
+)
 from charrnn_runtime.novelty import FILTER_NAME, LineFilter
 from charrnn_runtime.scoring import bits_per_character
 from charrnn_runtime.step import Step
@@ -58,7 +69,7 @@ def export_bundle(
         EngineMissingError: There is no compiler for plain C.
         OperationError: A converter or the disk failed; what was there is still there.
     """
-    if not targets or not set(targets) <= set(TARGETS):
+    if not targets or not set(targets) <= {*TARGETS, *LOOPS}:
         raise InputError(f"targets: {legal()}, received {[(target.format, target.precision) for target in targets]}")
     description = replace(original.description, golden=_transcript(original, original.reference, FP32))
     files: dict[str, bytes] = {}
@@ -80,8 +91,9 @@ def export_bundle(
     return manifest
 
 
-def _place(item: tuple[str, FileEntry]) -> tuple[int, str]:
-    return TARGETS.index(Target(item[1].format, item[1].precision)), item[0]
+def _place(item: tuple[str, FileEntry]) -> tuple[int, bool, str]:
+    name, entry = item
+    return TARGETS.index(Target(entry.format, entry.precision)), SIGNATURE_NAME not in entry.signatures, name
 
 
 def _transcript(original: Original, step: Step, tolerance: Tolerance) -> golden.Golden:
@@ -106,19 +118,21 @@ def _export(
     original: Original, description: Description, target: Target, max_cost: float | None, verify: bool
 ) -> tuple[Mapping[str, bytes], Mapping[str, FileEntry]]:
     writer, tolerance = WRITERS[target.format], _tolerance(target, max_cost)
-    draft = writer.draft(original, target)
-    step = _open(original, target, draft(description), verify)
-    try:
-        parity = check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
-    except CostError as error:
-        raise CostError(f"{error} (--max-cost); {_what_would_do(original, target, max_cost, verify)}") from error
-    if target.precision != "fp32":
-        description = replace(description, golden=_transcript(original, step, tolerance))
+    draft, parity = writer.draft(original, target), dict[str, Any]()
+    if SIGNATURE_NAME in target.signatures:
+        step = _open(original, target, draft(description), verify)
+        parity |= _check_step(original, step, target, max_cost, verify).to_json()
+        if target.precision != "fp32":
+            description = replace(description, golden=_transcript(original, step, tolerance))
+        _replay(_open(original, target, draft(description), verify), description)
     files = draft(description)
-    _replay(_open(original, target, files, verify), description)
-    measured = NOT_CHECKED if writer.stand_in and not verify else parity.to_json()
+    if target.generate:
+        parity["generate"] = _check_loop(original, description, open_loop(files), target).to_json()
+    measured = NOT_CHECKED if writer.stand_in and not verify else parity
     return files, {
-        name: FileEntry(target.format, target.precision, len(data), sha256(data), writer.opset, measured)
+        name: FileEntry(
+            target.format, target.precision, len(data), sha256(data), writer.opset, measured, target.signatures
+        )
         for name, data in files.items()
     }
 
@@ -128,6 +142,22 @@ def _open(original: Original, target: Target, files: Mapping[str, bytes], verify
     if writer.stand_in and not verify:
         return writer.stand_in(original, target)
     return writer.open(files)
+
+
+def _check_step(original: Original, step: Step, target: Target, max_cost: float | None, verify: bool) -> ParityReport:
+    tolerance = _tolerance(target, max_cost)
+    try:
+        return check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
+    except CostError as error:
+        raise CostError(f"{error} (--max-cost); {_what_would_do(original, target, max_cost, verify)}") from error
+
+
+def _check_loop(original: Original, description: Description, loop: Generator, target: Target) -> LoopReport:
+    stop_at_boundary, name = description.stop_at_boundary, target.file_name
+    report = check_loop(original.reference, loop, stop_at_boundary=stop_at_boundary, name=f"{name}, generate")
+    if description.golden is not None:
+        generation.replay(loop, description.vocabulary, description.golden, stop_at_boundary=stop_at_boundary)
+    return report
 
 
 def _tolerance(target: Target, max_cost: float | None) -> Tolerance:
@@ -183,7 +213,7 @@ def _is_intact(path: Path, entry: FileEntry) -> bool:
 
 
 def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    stale = {*_listed(folder), *(name for target in TARGETS for name in _names_of(folder, target))}
+    stale = {*_listed(folder), *(name for target in (*TARGETS, *LOOPS) for name in _names_of(folder, target))}
     card, listed = model_card(manifest).encode(), json_bytes(manifest.to_json())
     contents = {**files, CARD_NAME: card, MANIFEST_NAME: listed}
     folders = {(folder / name).parent for name in {*contents, *stale}} - {folder}

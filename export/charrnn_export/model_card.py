@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from charrnn_export.snippets import snippets
-from charrnn_runtime.manifest import NOT_CHECKED, FileEntry, Manifest, signature
+from charrnn_runtime.manifest import (
+    GENERATE_NAME,
+    NOT_CHECKED,
+    SIGNATURE_NAME,
+    Description,
+    FileEntry,
+    Manifest,
+    generate_signature,
+    signature,
+)
 from charrnn_runtime.reports import training_rows
 
 
@@ -13,6 +22,12 @@ def model_card(manifest: Manifest) -> str:
     tensors = signature(description.vocabulary.size, description.units)
     entries = {name: [manifest.files[file] for file in files] for name, files in manifest.models().items()}
     files = "\n".join(_file_row(name, listed) for name, listed in entries.items())
+    other = (
+        ", but for the one of the loop"
+        if any(SIGNATURE_NAME not in e.signatures for e in manifest.files.values())
+        else ""
+    )
+    loops = {name: entry for name, entry in manifest.files.items() if GENERATE_NAME in entry.signatures}
     return f"""# A character model
 
 {_figures(manifest)}
@@ -28,7 +43,7 @@ them, as they are. Set its `held_out_sample` to null where they must not travel.
 
 {_plain_c(manifest)}## Driving it from another language
 
-Every .onnx and .tflite holds one step. Bind the tensors by name:
+Every .onnx and .tflite holds one step{other}. Bind the tensors by name:
 
 | | name | type | shape |
 |---|---|---|---|
@@ -48,7 +63,7 @@ Each of these takes the most probable token again and again. To draw by chance a
 docs/random_stream.md of charrnn; its docs/examples/javascript does.
 
 {snippets(description)}
-"""
+{_loops(loops, description)}"""
 
 
 def _figures(manifest: Manifest) -> str:
@@ -70,6 +85,8 @@ def _file_row(name: str, entries: Sequence[FileEntry]) -> str:
     row = f"| {name} | {entries[0].format} | {entries[0].precision} | {size:,} |"
     if parity == NOT_CHECKED:
         return f"{row} not checked | not checked |"
+    if SIGNATURE_NAME not in entries[0].signatures:
+        return f"{row} the loop alone | |"
     return f"{row} {parity['one_step_max_abs_diff']:.1e} | {parity['delta_bits_per_character']:+.1e} |"
 
 
@@ -89,6 +106,38 @@ The `README.md` of each folder says how to use it; `make check` there repeats th
 and run it where `--engine c` asks for that, and never otherwise.
 
 """
+
+
+def _loops(loops: Mapping[str, FileEntry], description: Description) -> str:
+    """Return the section on the loop in one call; nothing for a bundle without."""
+    if not loops:
+        return ""
+    listed = " and ".join(f"`{name}`" + (", signature `generate`" if name.endswith("tflite") else "") for name in loops)
+    end = "; it ends before its first 0" if description.stop_at_boundary else ""
+    tables = "\n\n".join(_loop_table(name, entry, description.units) for name, entry in loops.items())
+    return f"""
+## The whole loop in one call
+
+{listed}: as many characters as there are uniforms in one call, each drawn as `charrnn sample` draws it.
+
+{tables}
+
+1. Begin with `token` 0 and all states zero, a row for each text; fill `uniforms` with random numbers from 0 to below 1.
+2. `temperature` 0 always takes the most probable character; `top_k` 0 and `top_p` 1 are off.
+3. A row of `tokens` is a text{end}.
+4. For more, pass the last column of `tokens` as `token`, and the `_out` states; rows that had ended begin anew.
+
+A token that is no character (vocab_size) means that a number in the model is not finite: the file or the engine is
+damaged.
+"""
+
+
+def _loop_table(name: str, entry: FileEntry, units: tuple[int, ...]) -> str:
+    tensors = generate_signature(units, entry.format)
+    return f"""| {name} | name | type | shape |
+|---|---|---|---|
+{_tensor_rows("in", tensors["inputs"])}
+{_tensor_rows("out", tensors["outputs"])}"""
 
 
 def _tensor_rows(direction: str, tensors: dict[str, dict[str, object]]) -> str:

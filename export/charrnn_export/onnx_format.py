@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import onnx
 import tf2onnx
 
-from charrnn_export import onnx_precision
+from charrnn_export import onnx_generate, onnx_precision
 from charrnn_export.graph import input_signature, step_function
 from charrnn_export.targets import OPSET
 from charrnn_runtime.manifest import Precision
@@ -18,9 +18,22 @@ BATCH = "batch"
 
 def convert(weights: StepWeights, precision: Precision = "fp32") -> bytes:
     """Return the step as an ONNX model, opset 17 and IR version 8, checked by onnx's own checker."""
-    narrowed = _PRECISIONS[precision](step_model(weights))
-    onnx.checker.check_model(narrowed, full_check=True)
-    serialized: bytes = narrowed.SerializeToString(deterministic=True)
+    return _checked(_PRECISIONS[precision](step_model(weights)))
+
+
+def convert_generate(weights: StepWeights, *, stop_at_boundary: bool) -> bytes:
+    """Return the whole loop as an ONNX model, with weights of its own at full precision; checked by onnx's own checker.
+
+    Args:
+        weights: The numbers of the step.
+        stop_at_boundary: Whether a drawn token 0 ends a row.
+    """
+    return _checked(onnx_generate.around(step_model(weights), stop_at_boundary=stop_at_boundary))
+
+
+def _checked(model: onnx.ModelProto) -> bytes:
+    onnx.checker.check_model(model, full_check=True)
+    serialized: bytes = model.SerializeToString(deterministic=True)
     return serialized
 
 

@@ -5,11 +5,11 @@ A new format is a row of `PRECISIONS` here and a writer in `writers.py`; nothing
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.manifest import Format, Precision
+from charrnn_runtime.manifest import GENERATE_NAME, SIGNATURE_NAME, Format, Precision
 
 PRECISIONS: Mapping[Format, tuple[Precision, ...]] = {
     "onnx": ("fp32", "fp16", "int8"),
@@ -37,17 +37,28 @@ class Target:
     precision: Precision = "fp32"
     """How its numbers are stored."""
 
+    generate: bool = False
+    """Whether it is the whole loop: a .tflite then holds it beside the step; in ONNX it is a file of its own."""
+
     @property
     def file_name(self) -> str:
         """The name of its file in a bundle, or for C of the folder of its files: model.onnx, model.int8.onnx, c-int8.
 
-        >>> Target("tflite", "full-int8").file_name, Target("c").file_name
-        ('model.full-int8.tflite', 'c')
+        >>> Target("tflite", "full-int8").file_name, Target("onnx", generate=True).file_name, Target("c").file_name
+        ('model.full-int8.tflite', 'model.generate.onnx', 'c')
         """
         if self.format == "c":
             return "c" if self.precision == "fp32" else f"c-{self.precision}"
         precision = "" if self.precision == "fp32" else f".{self.precision}"
-        return f"model{precision}.{self.format}"
+        loop = ".generate" if self.signatures == (GENERATE_NAME,) else ""
+        return f"model{precision}{loop}.{self.format}"
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        """What its file computes."""
+        if not self.generate:
+            return (SIGNATURE_NAME,)
+        return (GENERATE_NAME,) if self.format == "onnx" else (SIGNATURE_NAME, GENERATE_NAME)
 
 
 TARGETS: tuple[Target, ...] = tuple(
@@ -56,15 +67,21 @@ TARGETS: tuple[Target, ...] = tuple(
 """All that is legal, in the order in which a bundle lists its files and an engine chooses among them."""
 
 
-def choose(formats: Sequence[str], precisions: Sequence[str]) -> list[Target]:
+LOOPS: tuple[Target, ...] = (Target("onnx", generate=True), Target("tflite", generate=True))
+"""What holds the whole loop; at full precision only, where its text is that of the loop on the host."""
+
+
+def choose(formats: Sequence[str], precisions: Sequence[str], *, generate: bool = False) -> list[Target]:
     """Return the targets that formats and precisions name together, in the order of `TARGETS`.
 
     Args:
         formats: Names of formats, "all" for every one, or nothing for those that most people need.
         precisions: Names of precisions, "all" for every one that the format has, or nothing for full precision.
+        generate: Whether the whole loop is exported too.
 
     Raises:
-        InputError: A name is not known, or a format that was named does not have a precision that was named.
+        InputError: A name is not known, a format that was named does not have a precision that was named, or none of
+            them can hold the loop.
     """
     _check("--format", formats, FORMATS)
     _check("--precision", precisions, get_args(Precision))
@@ -75,7 +92,15 @@ def choose(formats: Sequence[str], precisions: Sequence[str]) -> list[Target]:
         for name in formats if ALL not in formats else ():
             if precision != ALL and Target(name, precision) not in chosen:  # type: ignore[arg-type]
                 raise InputError(f"--precision: {name} has no {precision}; {legal()}")
-    return chosen
+    return _with_loops(chosen) if generate else chosen
+
+
+def _with_loops(targets: Sequence[Target]) -> list[Target]:
+    loops = [loop for loop in LOOPS if replace(loop, generate=False) in targets]
+    if not loops:
+        raise InputError("--generate: expected --format onnx or tflite with --precision fp32 among what is exported")
+    names = {loop.file_name for loop in loops}
+    return [*(target for target in targets if target.file_name not in names), *loops]
 
 
 def legal() -> str:

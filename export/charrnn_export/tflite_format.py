@@ -3,23 +3,28 @@
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import flatbuffers
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from charrnn_export.generate_graph import generate_function
 from charrnn_export.graph import step_function
 from charrnn_export.states import reached
 from charrnn_runtime.errors import OperationError
-from charrnn_runtime.manifest import SIGNATURE_NAME, Precision
+from charrnn_runtime.manifest import GENERATE_NAME, SIGNATURE_NAME, Precision
 from charrnn_runtime.step import NumpyStep, StepWeights, state_names
 from charrnn_runtime.terminal import held_back_stderr
 from charrnn_runtime.vocabulary import Tokens
 
 _REFUSED = {"CUSTOM", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "WHILE"}
+_ALIGNMENT = 16
+"""Of the weights in a file, in bytes; the schema demands it and kernels rely on it."""
 
 _CALIBRATION_MOMENTS = 2000
 _SEED = 20182
@@ -37,32 +42,102 @@ def convert(weights: StepWeights, precision: Precision = "fp32", lines: Sequence
         OperationError: The converter wrote operators that interpreters lack, or that hide the weights; or a package
             that int4 needs is not installed.
     """
-    model = _to_int4(weights) if precision == "int4" else _convert(weights, precision, lines)
-    if refused := operators(model) & _REFUSED:
-        raise OperationError(f"the TFLite converter wrote {sorted(refused)}: expected plain builtin operators only")
+    if precision == "int4":
+        model = _to_int4(weights)
+    else:
+        functions = {SIGNATURE_NAME: step_function(weights)}
+        model = _convert(functions, lambda converter: _set_precision(converter, precision, weights, lines))
+    return _checked(model, _REFUSED)
+
+
+def convert_with_generate(weights: StepWeights, *, stop_at_boundary: bool) -> bytes:
+    """Return a TFLite model with the signatures `step` and `generate`, which share the weights, at full precision.
+
+    Args:
+        weights: The numbers of the step.
+        stop_at_boundary: Whether a drawn token 0 ends a row of `generate`.
+
+    Raises:
+        OperationError: The converter wrote operators that interpreters lack, or that hide the weights.
+    """
+    functions = {
+        SIGNATURE_NAME: step_function(weights),
+        GENERATE_NAME: generate_function(weights, stop_at_boundary=stop_at_boundary),
+    }
+    model = _convert(functions, lambda converter: None)
+    return _checked(_step_first(model), _REFUSED - {"WHILE"})
+
+
+def _checked(model: bytes, refused: set[str]) -> bytes:
+    if found := operators(model) & refused:
+        raise OperationError(f"the TFLite converter wrote {sorted(found)}: expected plain builtin operators only")
     return model
 
 
-def _convert(
-    weights: StepWeights, precision: Precision, lines: Sequence[Tokens] = (), *, int8_table: bool = False
-) -> bytes:
+def _convert(functions: Mapping[str, Any], configure: Callable[[Any], None]) -> bytes:
+    """Convert `tf.function`s, by the names of their signatures; `configure` gets the converter."""
     module = tf.Module()
-    module.step = step_function(weights, int8_table=int8_table)
+    for name, function in functions.items():
+        setattr(module, name, function)
     with tempfile.TemporaryDirectory() as folder:
         saved = str(Path(folder, "step"))
-        tf.saved_model.save(module, saved, signatures={SIGNATURE_NAME: module.step.get_concrete_function()})
-        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=[SIGNATURE_NAME])
+        signatures = {name: function.get_concrete_function() for name, function in functions.items()}
+        tf.saved_model.save(module, saved, signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=list(functions))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if precision != "fp32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if precision == "fp16":
-            converter.target_spec.supported_types = [tf.float16]
-        if precision == "full-int8":
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = lambda: _calibration(weights, lines)
+        configure(converter)
         with held_back_stderr():  # it tells of itself and of what it will not be one day
             model: bytes = converter.convert()
     return model
+
+
+def _set_precision(converter: Any, precision: Precision, weights: StepWeights, lines: Sequence[Tokens]) -> None:
+    if precision != "fp32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "fp16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "full-int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.representative_dataset = lambda: _calibration(weights, lines)
+
+
+class _Buffer(schema.BufferT):  # type: ignore[misc]
+    """A buffer that is aligned, as the schema demands: the code that packs a model in Python forgets it."""
+
+    def Pack(self, builder: Any) -> Any:  # noqa: N802 - the name is the schema's
+        """Write the bytes, aligned."""
+        if self.data is not None:
+            data = bytes(bytearray(self.data))
+            builder.StartVector(1, len(data), _ALIGNMENT)
+            builder.head -= len(data)
+            builder.Bytes[builder.head : builder.head + len(data)] = data
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if self.data is not None:
+            schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)
+
+
+def _step_first(model: bytes) -> bytes:
+    """Make the step the first subgraph, which is what runs where no signature is named, and number the others.
+
+    The converter orders signatures by the alphabet, and names the parts of a loop by a count of all it has converted.
+    """
+    unpacked = schema.ModelT.InitFromPackedBuf(model, 0)
+    graphs, signatures = unpacked.subgraphs, unpacked.signatureDefs
+    (step,) = (entry.subgraphIndex for entry in signatures if entry.signatureKey == SIGNATURE_NAME.encode())
+    graphs[0], graphs[step] = graphs[step], graphs[0]
+    for entry in signatures:
+        entry.subgraphIndex = {0: step, step: 0}.get(entry.subgraphIndex, entry.subgraphIndex)
+    for number, graph in enumerate(graphs):
+        graph.name = f"part_{number}"
+        for tensor_number, tensor in enumerate(graph.tensors):
+            tensor.name = f"part_{number}/{tensor_number}"
+    for buffer in unpacked.buffers:
+        buffer.__class__ = _Buffer
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(unpacked.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _calibration(weights: StepWeights, lines: Sequence[Tokens]) -> Iterator[tuple[str, dict[str, NDArray[np.generic]]]]:
@@ -87,7 +162,8 @@ def _to_int4(weights: StepWeights) -> bytes:
         raise OperationError(
             "precision int4 needs ai-edge-quantizer, which is not installed here: pip install 'charrnn-edge[export]'"
         ) from error
-    work = quantizer.Quantizer(bytearray(_convert(weights, "fp32", int8_table=True)))
+    functions = {SIGNATURE_NAME: step_function(weights, int8_table=True)}
+    work = quantizer.Quantizer(bytearray(_convert(functions, lambda converter: None)))
     work.load_quantization_recipe(recipe.dynamic_wi4_afp32())
     with contextlib.redirect_stdout(io.StringIO()):  # it prints a summary
         return bytes(work.quantize().quantized_model)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from charrnn_export.targets import OPSET, Target
 from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite, write_npz
+from charrnn_runtime.generation import Generator
 from charrnn_runtime.loading import open_bytes, open_sources
+from charrnn_runtime.loops import open_generator
 from charrnn_runtime.manifest import Description, Format
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 from charrnn_runtime.terminal import held_back_stderr
@@ -47,6 +49,13 @@ def open_single(files: Mapping[str, bytes]) -> Step:
         return open_bytes(Path(name), data).step
 
 
+def open_loop(files: Mapping[str, bytes]) -> Generator:
+    """Return the loop in a file, run by the engine that devices use."""
+    ((name, data),) = files.items()
+    with held_back_stderr():
+        return open_generator(Path(name), data).generator
+
+
 @dataclass(frozen=True)
 class Writer:
     """What writes and opens one format."""
@@ -67,14 +76,22 @@ class Writer:
 def _onnx(original: Original, target: Target) -> Draft:
     from charrnn_export import onnx_format
 
-    model = onnx_format.convert(original.weights, target.precision)
+    if target.generate:
+        stop_at_boundary = original.description.stop_at_boundary
+        model = onnx_format.convert_generate(original.weights, stop_at_boundary=stop_at_boundary)
+    else:
+        model = onnx_format.convert(original.weights, target.precision)
     return lambda description: {target.file_name: attach_to_onnx(model, description.to_json())}
 
 
 def _tflite(original: Original, target: Target) -> Draft:
     from charrnn_export import tflite_format
 
-    model = tflite_format.convert(original.weights, target.precision, original.held_out)
+    if target.generate:
+        stop_at_boundary = original.description.stop_at_boundary
+        model = tflite_format.convert_with_generate(original.weights, stop_at_boundary=stop_at_boundary)
+    else:
+        model = tflite_format.convert(original.weights, target.precision, original.held_out)
     return lambda description: {target.file_name: attach_to_tflite(model, description.to_json())}
 
 

@@ -43,14 +43,14 @@ class Command(Protocol):
 
 
 class FilesCommand(Protocol):
-    """What the module of a command holds that goes through every file of a bundle."""
+    """What the module of a command holds that opens files itself: every one of a bundle, or one that holds no step."""
 
     def run_files(self, options: argparse.Namespace, path: Path, /) -> None:
         """Carry it out on a run, a bundle or one file."""
         ...
 
 
-_OF_FILES = ("verify", "benchmark")
+_OF_FILES = ("verify", "benchmark", "info")
 
 Contestants = Callable[[Path], Mapping[str, tuple[str, Callable[[], Step]]]]
 """From a model to steps that stand in none of its files; see `charrnn_runtime.benchmark.benchmark`."""

@@ -108,7 +108,7 @@ def running_sums(logits: NDArray[np.floating], drawing: Drawing, may_end: NDArra
         scaled[~may_end, BOUNDARY] = -np.inf
     highest = scaled.max(axis=1, keepdims=True)
     if not np.isfinite(highest).all():
-        raise _not_finite()
+        raise not_finite()
     if drawing.greedy:
         return np.maximum.accumulate(scaled == highest, axis=1).astype(np.float64)
     scaled -= highest
@@ -134,7 +134,7 @@ def running_sum(logits: NDArray[np.floating], drawing: Drawing, may_end: bool = 
     scaled = logits.astype(np.float64)
     highest = scaled[scaled.argmax()]
     if not math.isfinite(highest):
-        raise _not_finite()
+        raise not_finite()
     scaled -= highest
     weights = _weigh(scaled, drawing.temperature)
     summed: Float64 = np.add.accumulate(weights)
@@ -197,7 +197,8 @@ def _filtered(weights: Float64, drawing: Drawing) -> Float64:
     return weights
 
 
-def _not_finite() -> OperationError:
+def not_finite() -> OperationError:
+    """Return the error to raise when a logit is NaN or infinite."""
     return OperationError("the model gave a logit that is not finite; `charrnn verify` checks it on this device")
 
 

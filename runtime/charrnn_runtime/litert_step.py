@@ -1,12 +1,17 @@
-"""The step run by LiteRT (TFLite). The one module that imports ai_edge_litert, and only when a step is made."""
+"""The step, and the whole loop, run by LiteRT (TFLite).
+
+The one module that imports ai_edge_litert, and only when a step or a loop is made.
+"""
 
 import threading
 from typing import Any
 
 import numpy as np
 
+from charrnn_runtime.drawing import Drawing
 from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError
-from charrnn_runtime.manifest import SIGNATURE_NAME
+from charrnn_runtime.generation import Reals, check_tensors, scalars
+from charrnn_runtime.manifest import GENERATE_NAME, SIGNATURE_NAME, generate_signature
 from charrnn_runtime.step import Float32, Int32, State, state_names
 
 
@@ -67,6 +72,56 @@ class LiteRTStep:
             self._interpreter.resize_tensor_input(index, shape)
         self._interpreter.allocate_tensors()
         self._batch = batch
+
+
+class LiteRTGenerator:
+    """The signature `generate` of a .tflite as a `charrnn_runtime.generation.Generator`; calls take a lock."""
+
+    def __init__(self, data: bytes, *, name: str = "the model", num_threads: int = 1) -> None:
+        """Make an interpreter from the bytes of a model; see `LiteRTStep`.
+
+        Raises:
+            EngineMissingError: ai-edge-litert is not installed.
+            ModelFileError: LiteRT refuses the bytes, or they hold no loop.
+        """
+        self._name = name
+        self._interpreter = _interpreter(data, name, num_threads)
+        self._lock = threading.Lock()
+        signatures = self._interpreter.get_signature_list()
+        if GENERATE_NAME not in signatures:
+            raise ModelFileError(
+                f"{name} holds no loop: expected a signature 'generate', received {sorted(signatures)}"
+            )
+        self._run = self._interpreter.get_signature_runner(GENERATE_NAME)
+        inputs, outputs = self._run.get_input_details(), self._run.get_output_details()
+        layers = sum(key.startswith("h_") for key in inputs)
+        self.units = tuple(int(inputs[f"h_{layer}"]["shape_signature"][-1]) for layer in range(layers))
+        received = {
+            key: (np.dtype(tensor["dtype"]).name, len(tensor["shape_signature"]))
+            for key, tensor in (*inputs.items(), *outputs.items())
+        }
+        check_tensors(received, generate_signature(self.units, "tflite"), name)
+        self._states = state_names(layers)
+
+    def __call__(self, token: Int32, state: State, uniforms: Reals, drawing: Drawing) -> tuple[Int32, State]:
+        """Draw as many tokens a row as it has uniforms; see `charrnn_runtime.generation.Generator`."""
+        inputs = {"token": token, "uniforms": uniforms.astype(np.float32), **scalars(drawing, np.float32)}
+        try:
+            with self._lock:
+                outputs = self._run(**inputs, **dict(zip(self._states, state, strict=True)))
+        except (RuntimeError, ValueError) as error:
+            raise OperationError(f"LiteRT cannot run {self._name}: {_one_line(error)}") from error
+        return outputs["tokens"], tuple(outputs[f"{state}_out"] for state in self._states)
+
+
+def signatures(data: bytes, name: str) -> list[str]:
+    """Return what a TFLite model computes.
+
+    Raises:
+        EngineMissingError: ai-edge-litert is not installed.
+        ModelFileError: LiteRT refuses the bytes.
+    """
+    return sorted(_interpreter(data, name, 1).get_signature_list())
 
 
 def _interpreter(data: bytes, name: str, num_threads: int) -> Any:

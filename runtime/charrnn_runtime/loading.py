@@ -6,6 +6,7 @@ was named is followed. A model in plain C is code: it is compiled and run only w
 "auto".
 """
 
+import importlib
 import io
 import json
 import zipfile
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from charrnn_runtime.attachment import MEMBER, ONNX_KEY, check_onnx, detach_from_tflite, read_npz_description
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
 from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, parse_json, read_bounded, read_json, sha256
-from charrnn_runtime.manifest import MANIFEST_NAME, Description, Manifest
+from charrnn_runtime.manifest import MANIFEST_NAME, SIGNATURE_NAME, Description, Manifest
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 
 Engine = Literal["auto", "onnxruntime", "litert", "numpy", "c"]
@@ -79,7 +81,7 @@ def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> 
     if not path.exists():
         raise ModelFileError(f"there is no model at {path}: expected a run, a bundle, or {_FILES}")
     if not path.is_dir():
-        _runner(path, engine)
+        runner_of(path, engine)
         return open_bytes(path, read_bounded(path, MAX_MODEL_BYTES), engine=engine, num_threads=num_threads)
     if (path / MANIFEST_NAME).is_file():
         return _open_bundle(path, engine, num_threads)
@@ -109,7 +111,7 @@ def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads:
     """
     openers: dict[str, Callable[[Path, bytes, int], tuple[Step, Description]]]
     openers = {".onnx": _open_onnx, ".tflite": _open_tflite, ".npz": _open_npz}
-    runner = _runner(path, engine)
+    runner = runner_of(path, engine)
     step, description = openers[path.suffix](path, data, num_threads)
     _check_sizes(step, description, path)
     return LoadedStep(step, description, path, runner)
@@ -180,6 +182,8 @@ def bundle_of(path: Path) -> Path:
 def files_of(path: Path, engine: Engine = "auto") -> list[Path]:
     """Return every file of a bundle that an engine runs; for anything else, and where there is none, the path itself.
 
+    A file that holds the loop and no step is one of them.
+
     Raises:
         ModelFileError: The manifest is damaged.
     """
@@ -198,7 +202,15 @@ def c_folders_of(path: Path) -> list[Path]:
 
 
 def step_files(manifest: Manifest, engine: Engine = "auto") -> list[str]:
-    """Return the names of a bundle's files, for C its folders, that an engine runs, in the order of preference."""
+    """Return the names of a bundle's files, for C its folders, that an engine runs, in the order of preference.
+
+    A file that holds the loop alone is none of them.
+    """
+    names = _runnable(manifest, engine)
+    return [name for name in names if SIGNATURE_NAME in manifest.files[manifest.models()[name][0]].signatures]
+
+
+def _runnable(manifest: Manifest, engine: Engine) -> list[str]:
     asked = {*_ENGINE_OF_SUFFIX.values()} if engine == "auto" else {engine}
     return [
         name
@@ -271,7 +283,13 @@ def _parse_arrays(data: bytes, path: Path) -> dict[str, NDArray[np.float32]]:
         raise ModelFileError(f"{path} is damaged: expected an .npz of float32 arrays ({error})") from error
 
 
-def _runner(path: Path, engine: Engine) -> Engine:
+def runner_of(path: Path, engine: Engine) -> Engine:
+    """Return what runs a file, by its name.
+
+    Raises:
+        ModelFileError: It is no model of ours.
+        InputError: Another engine was asked for.
+    """
     runner = _ENGINE_OF_SUFFIX.get(path.suffix)
     if runner is None:
         raise ModelFileError(f"{path} is no model: expected a run, a bundle, or {_FILES}")
@@ -299,14 +317,29 @@ def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
 
 
 def _open_onnx(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
+    onnx_step = checked_onnx_step(path, data)
+    step = onnx_step.OnnxStep(data, name=str(path), num_threads=num_threads)
+    return step, onnx_description(step.metadata, path)
+
+
+def checked_onnx_step(path: Path, data: bytes) -> ModuleType:
+    """Check the bytes of an .onnx, and return the module that runs them.
+
+    Raises:
+        ModelFileError: They are damaged.
+        EngineMissingError: onnxruntime is not installed.
+    """
     check_onnx(data, str(path))
     try:
-        from charrnn_runtime.onnx_step import OnnxStep
+        return importlib.import_module("charrnn_runtime.onnx_step")
     except ImportError as error:
         raise EngineMissingError(f"{path} needs onnxruntime, which is not installed here") from error
-    step = OnnxStep(data, name=str(path), num_threads=num_threads)
+
+
+def onnx_description(metadata: Mapping[str, str], path: Path) -> Description:
+    """Return the description in the metadata of an .onnx."""
     name = f"the description inside {path}"
-    return step, Description.from_json(parse_json(step.metadata.get(ONNX_KEY, "").encode(), name), name)
+    return Description.from_json(parse_json(metadata.get(ONNX_KEY, "").encode(), name), name)
 
 
 def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
@@ -327,7 +360,7 @@ def _bundle_in(path: Path) -> Path | None:
 
 
 def _models_in(bundle: Path, engine: Engine) -> list[Path]:
-    return [bundle / name for name in step_files(read_manifest(bundle), engine)]
+    return [bundle / name for name in _runnable(read_manifest(bundle), engine)]
 
 
 def _open_run(run: Path) -> LoadedStep:

@@ -22,6 +22,7 @@ FORMAT = "charrnn"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "step"
+GENERATE_NAME = "generate"
 LINE_MAX_LENGTH = 50
 """Default of max_length, in characters, as in the program this one grew from."""
 
@@ -142,6 +143,9 @@ class FileEntry:
     parity: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the parity gate, see `charrnn_export.parity.ParityReport`; or `NOT_CHECKED`."""
 
+    signatures: tuple[str, ...] = (SIGNATURE_NAME,)
+    """What it computes: "step", "generate" or both."""
+
 
 @dataclass(frozen=True)
 class FilterEntry:
@@ -254,6 +258,26 @@ def signature(vocab_size: int, units: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
+def generate_signature(units: tuple[int, ...], format: Format) -> dict[str, Any]:
+    """Return names, types and shapes of the tensors of a loop; see `charrnn_runtime.generation`.
+
+    The operators of TFLite have no float64.
+    """
+    step, real = signature(0, units), "float32" if format == "tflite" else "float64"
+    states_out = {name: tensor for name, tensor in step["outputs"].items() if name != "logits"}
+    return {
+        "name": GENERATE_NAME,
+        "inputs": {
+            **step["inputs"],
+            "uniforms": {"dtype": real, "shape": ["batch", "steps"]},
+            "temperature": {"dtype": real, "shape": []},
+            "top_k": {"dtype": "int32", "shape": []},
+            "top_p": {"dtype": real, "shape": []},
+        },
+        "outputs": {"tokens": {"dtype": "int32", "shape": ["batch", "steps"]}, **states_out},
+    }
+
+
 def _file_entry(value: Any) -> FileEntry:
     entry = FileEntry(**typed(value, dict))
     for field_value in (entry.format, entry.precision, entry.sha256):
@@ -262,7 +286,9 @@ def _file_entry(value: Any) -> FileEntry:
     if entry.opset is not None:
         whole_number(entry.opset, 1)
     typed(entry.parity, dict)
-    return entry
+    # Manifests of before there was a loop do not say.
+    signatures = typed(value.get("signatures", [SIGNATURE_NAME]), list)
+    return replace(entry, signatures=tuple(typed(name, str) for name in signatures))
 
 
 def _filter_entry(value: Any) -> FilterEntry:

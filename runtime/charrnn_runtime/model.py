@@ -4,13 +4,15 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn_runtime import golden, sampling, scoring
+from charrnn_runtime import generation, golden, sampling, scoring
 from charrnn_runtime.drawing import Drawing
 from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
 from charrnn_runtime.loading import Engine, open_model
+from charrnn_runtime.loops import loop_beside
 from charrnn_runtime.manifest import Description
 from charrnn_runtime.results import DEFAULT_BUDGET, Completion, LineScore, Sample
 from charrnn_runtime.sampling import Request
@@ -52,6 +54,13 @@ class Model:
 
     num_threads: int = 1
     """Threads inside one operator."""
+
+    @cached_property
+    def _loop(self) -> generation.Generator | None:
+        """The whole loop in one graph, where a bundle of running text holds it: twice as fast for one sample."""
+        if self.description.stop_at_boundary or not self.source.is_dir():
+            return None
+        return loop_beside(self.path, self.description, num_threads=self.num_threads)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Let another process load the model for itself."""
@@ -150,7 +159,10 @@ class Model:
 
     def _drawn(self, request: Request, count: int | None, batch_size: int, first_index: int) -> Iterator[Sample]:
         decode = self.description.vocabulary.decode
-        drawn = sampling.sample_tokens(self.step, request, count, batch_size=batch_size, first_index=first_index)
+        draw = sampling.sample_tokens
+        if self._loop is not None and generation.can_draw(request):
+            draw = partial(generation.sample_text, self._loop)
+        drawn = draw(self.step, request, count, batch_size=batch_size, first_index=first_index)
         for sample in drawn:
             yield Sample(sample.index, decode(sample.tokens.tolist()), sample.ended)
 

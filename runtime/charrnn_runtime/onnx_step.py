@@ -1,10 +1,14 @@
-"""The step run by onnxruntime. The one module that imports it."""
+"""The step, and the whole loop, run by onnxruntime. The one module that imports it."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnxruntime
 
+from charrnn_runtime.drawing import Drawing
 from charrnn_runtime.errors import ModelFileError, OperationError
+from charrnn_runtime.generation import Reals, check_tensors, scalars
+from charrnn_runtime.manifest import generate_signature
 from charrnn_runtime.step import Float32, Int32, State, state_names
 
 _NOWHERE = "/nonexistent/charrnn-models-have-no-external-data"
@@ -25,13 +29,7 @@ class OnnxStep:
             ModelFileError: onnxruntime refuses the bytes, or they hold no step.
         """
         self._name = name
-        try:
-            self._session = onnxruntime.InferenceSession(
-                data, _session_options(num_threads), providers=["CPUExecutionProvider"]
-            )
-        # onnxruntime raises a class of its own for each status code; their only common base is Exception.
-        except Exception as error:
-            raise ModelFileError(f"onnxruntime cannot load {name}: {_first_line(error)}") from error
+        self._session = _session(data, name, num_threads)
         self.vocab_size, self.units = _sizes(self._session, name)
         names = state_names(len(self.units))
         self._inputs = ("token", *names)
@@ -51,6 +49,51 @@ class OnnxStep:
         return logits, tuple(after)
 
 
+class OnnxGenerator:
+    """A model.generate.onnx as a `charrnn_runtime.generation.Generator`; may be shared by threads."""
+
+    def __init__(self, data: bytes, *, name: str = "the model", num_threads: int = 1) -> None:
+        """Make a session from the bytes of a file; see `OnnxStep`.
+
+        Raises:
+            ModelFileError: onnxruntime refuses the bytes, or they hold no loop.
+        """
+        self._name = name
+        self._session = _session(data, name, num_threads)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        layers = sum(node.name.startswith("h_") for node in inputs)
+        self.units = tuple(_last_axis((n.type, n.shape)) for i in range(layers) for n in inputs if n.name == f"h_{i}")
+        received = {node.name: (_TYPES.get(node.type, node.type), len(node.shape)) for node in (*inputs, *outputs)}
+        check_tensors(received, generate_signature(self.units, "onnx"), name)
+        self._states = state_names(layers)
+        self._outputs = ["tokens", *(f"{state}_out" for state in self._states)]
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The metadata inside the file."""
+        return self._session.get_modelmeta().custom_metadata_map  # type: ignore[no-any-return]
+
+    def __call__(self, token: Int32, state: State, uniforms: Reals, drawing: Drawing) -> tuple[Int32, State]:
+        """Draw as many tokens a row as it has uniforms; see `charrnn_runtime.generation.Generator`."""
+        inputs = {"token": token, "uniforms": uniforms.astype(np.float64), **scalars(drawing, np.float64)}
+        try:
+            tokens, *after = self._session.run(self._outputs, {**inputs, **dict(zip(self._states, state, strict=True))})
+        except Exception as error:
+            raise OperationError(f"onnxruntime cannot run {self._name}: {_first_line(error)}") from error
+        return tokens, tuple(after)
+
+
+_TYPES = {"tensor(int32)": "int32", "tensor(float)": "float32", "tensor(double)": "float64"}
+
+
+def _session(data: bytes, name: str, num_threads: int) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(data, _session_options(num_threads), providers=["CPUExecutionProvider"])
+    # onnxruntime raises a class of its own for each status code; their only common base is Exception.
+    except Exception as error:
+        raise ModelFileError(f"onnxruntime cannot load {name}: {_first_line(error)}") from error
+
+
 def _session_options(num_threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
@@ -66,6 +109,8 @@ def _sizes(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple
     outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
     num_layers = sum(node.startswith("h_") for node in inputs)
     states = state_names(num_layers)
+    if "uniforms" in inputs:
+        raise ModelFileError(f"{name} holds the whole loop and no step; name the bundle or its model.onnx")
     if {*inputs} != {"token", *states} or {*outputs} != {"logits", *(f"{state}_out" for state in states)}:
         raise ModelFileError(
             f"{name} is not a step: expected token, h_0, c_0 ... in and logits, h_0_out, c_0_out ... out; "

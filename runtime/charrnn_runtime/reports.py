@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from charrnn_runtime import generation
 from charrnn_runtime.errors import ModelFileError
-from charrnn_runtime.loading import bundle_of, read_manifest
-from charrnn_runtime.manifest import NOT_CHECKED
+from charrnn_runtime.loading import LoadedStep, bundle_of, read_manifest
+from charrnn_runtime.loops import LoadedGenerator, loops_of
+from charrnn_runtime.manifest import GENERATE_NAME, NOT_CHECKED, generate_signature
 from charrnn_runtime.model import Model
 
 
@@ -24,15 +27,35 @@ def verification(model: Model) -> str:
     )
 
 
-def information(model: Model) -> str:
-    """Return what is known of a model, a line each: label and value."""
-    description = model.description
+def loop_verification(loaded: LoadedGenerator) -> str:
+    """Verify the loop in a file and return the sentence that says how it went.
+
+    Raises:
+        ParityError: It does not repeat the golden transcript.
+        ModelFileError: The file carries none.
+    """
+    description = loaded.description
+    if description.golden is None:
+        raise ModelFileError(f"{loaded.path} carries no golden transcript: `charrnn export` adds one")
+    count = generation.replay(
+        loaded.generator,
+        description.vocabulary,
+        description.golden,
+        stop_at_boundary=description.stop_at_boundary,
+    )
+    return f"{loaded.path}: ok on {loaded.engine}: {count} lines identical, each drawn in one call of `generate`"
+
+
+def information(loaded: LoadedStep | LoadedGenerator, named: Path) -> str:
+    """Return what is known of a model, a line each: label and value; and what is in the bundle that was named."""
+    description = loaded.description
     vocabulary = description.vocabulary
     known = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in vocabulary.characters[1:])
     case = "capital letters lowered" if vocabulary.rule.lowercase else "case kept"
     rows = {
-        "file": f"{model.path} (run by {model.engine})",
-        **_bundle_rows(model),
+        "file": f"{loaded.path} (run by {loaded.engine})",
+        **_bundle_rows(named),
+        **_loop_rows(loaded),
         "model": f"LSTM over {description.mode}, units {' + '.join(map(str, description.units))}",
         "vocabulary": f"{vocabulary.size} tokens: newline, {known}",
         "text": f"normal form {vocabulary.rule.normal_form or 'none'}, {case}",
@@ -44,15 +67,25 @@ def information(model: Model) -> str:
     return "\n".join(f"{label:<{width}}  {value}" for label, value in rows.items())
 
 
-def _bundle_rows(model: Model) -> dict[str, str]:
+def _bundle_rows(path: Path) -> dict[str, str]:
     """Return what the bundle that was named holds; nothing for a run that was not exported, or one file."""
     try:
-        manifest = read_manifest(bundle_of(model.source))
+        manifest = read_manifest(bundle_of(path))
     except ModelFileError:
         return {}
     unchecked = {name for name, files in manifest.models().items() if manifest.files[files[0]].parity == NOT_CHECKED}
     listed = (f"{name} (parity not checked)" if name in unchecked else name for name in manifest.models())
     return {} if [*manifest.models()] == ["."] else {"bundle": ", ".join(listed)}
+
+
+def _loop_rows(loaded: LoadedStep | LoadedGenerator) -> dict[str, str]:
+    """Return where the whole loop is to be had in one call, and the names of its tensors; nothing if it is nowhere."""
+    rows = {}
+    for name, format in loops_of(loaded.path).items():
+        tensors = generate_signature(loaded.description.units, format)
+        where = f"{name}, signature {GENERATE_NAME}" if format == "tflite" else name
+        rows[f"loop ({format})"] = f"{where}: {', '.join(tensors['inputs'])} in; {', '.join(tensors['outputs'])} out"
+    return rows
 
 
 def loss_in_words(nats: float, standard_error: float | None = None) -> str:

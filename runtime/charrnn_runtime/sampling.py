@@ -126,11 +126,7 @@ def sample_tokens(
     Raises:
         InputError: A count or batch size below 1.
     """
-    if count is not None and count < 1:
-        raise InputError(f"number of samples: expected 1 or more, received {count}")
-    if batch_size < 1:
-        raise InputError(f"batch_size: expected 1 or more, received {batch_size}")
-    indices = itertools.count(first_index) if count is None else iter(range(first_index, first_index + count))
+    indices = numbers(count, batch_size, first_index)
     if min(batch_size, count or batch_size) == 1:
         yield from _one_by_one(step, request, indices)
         return
@@ -145,6 +141,19 @@ def sample_tokens(
         if not batch.num_drawn:
             return
         finished = batch.advance(indices)
+
+
+def numbers(count: int | None, batch_size: int, first_index: int) -> Iterator[int]:
+    """Return the numbers of the samples to draw; see `sample_tokens`.
+
+    Raises:
+        InputError: A count or batch size below 1.
+    """
+    if count is not None and count < 1:
+        raise InputError(f"number of samples: expected 1 or more, received {count}")
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected 1 or more, received {batch_size}")
+    return itertools.count(first_index) if count is None else iter(range(first_index, first_index + count))
 
 
 def _beginnings(step: Step, request: Request) -> Beginnings:

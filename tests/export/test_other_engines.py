@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charrnn_runtime import generation, load
 from charrnn_runtime import golden as transcripts
-from charrnn_runtime import load
+from charrnn_runtime.generation import scalars
 from charrnn_runtime.loading import open_model
+from charrnn_runtime.step import state_names
 
 pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
@@ -157,3 +159,48 @@ def test_a_card_has_a_program_in_five_languages_and_a_text_has_no_end(tiny_two):
             assert str(units) in program(language, description)
         assert "break" in program(language, description)
         assert "break" not in program(language, replace(description, mode="text"))
+
+
+@pytest.fixture(scope="session")
+def with_loop(golden):
+    """The kept bundle that was exported with --generate; not to be written to."""
+    return golden / "loop"
+
+
+def test_the_loop_says_the_golden_samples_in_onnxruntime_web(javascript, with_loop):
+    transcript = open_model(with_loop / "model.onnx").description.golden
+    received = node(javascript, "generate.mjs", with_loop, 8, transcript.seed)
+    assert (received.returncode, received.stderr) == (0, "")
+    assert received.stdout.split("\n")[:-1] == list(transcript.samples)
+    assert node(javascript, "generate.mjs", with_loop, 2, 0, 0).stdout == f"{transcript.greedy}\n" * 2
+
+
+def said_by_a_loop(path, run, real):
+    description = open_model(path.with_name("model.onnx")).description
+
+    class Loop:
+        units = description.units
+
+        def __call__(self, token, state, uniforms, drawing):
+            states = dict(zip(state_names(len(self.units)), state, strict=True))
+            outputs = run({"token": token, **states, "uniforms": uniforms.astype(real), **scalars(drawing, real)})
+            return outputs["tokens"], ()
+
+    return generation.replay(Loop(), description.vocabulary, description.golden, stop_at_boundary=True)
+
+
+def test_the_loop_says_the_golden_transcript_in_the_reference_evaluator_of_onnx(with_loop):
+    from onnx.reference import ReferenceEvaluator
+
+    path = with_loop / "model.generate.onnx"
+    evaluator = ReferenceEvaluator(str(path))
+    names = evaluator.output_names
+    assert said_by_a_loop(path, lambda fed: dict(zip(names, evaluator.run(None, fed), strict=True)), np.float64) == 9
+
+
+def test_the_loop_says_the_golden_transcript_in_the_interpreter_of_tensorflow(with_loop):
+    import tensorflow as tf
+
+    path = with_loop / "model.tflite"
+    runner = tf.lite.Interpreter(model_path=str(path)).get_signature_runner("generate")
+    assert said_by_a_loop(path, lambda fed: runner(**fed), np.float32) == 9

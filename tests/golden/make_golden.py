@@ -19,6 +19,7 @@ from charrnn_runtime.vocabulary import Tokens, Vocabulary
 
 GOLDEN = Path(__file__).parent
 UNITS = {"one_layer": (16,), "two_layers": (16, 12)}
+LOOP = "loop"
 VOCABULARY = Vocabulary.build(["Aden", "dries", "ést-🏙"])
 HELD_OUT = ("dries", "Aden", "sné", "", "ténie-🏙e")
 TRAINING_LINES = ("Aden", "dries", "ést-🏙", "A", "")
@@ -72,7 +73,7 @@ def tiny_weights(units: tuple[int, ...], seed: int = 1) -> StepWeights:
 
 
 def main() -> None:
-    """Export both models into this folder."""
+    """Export both models into this folder, the second one once more with the whole loop."""
     from charrnn_export.bundle import export_bundle
     from charrnn_export.targets import choose
     from charrnn_export.writers import Original
@@ -81,6 +82,7 @@ def main() -> None:
         tiny = tiny_model(name)
         original = Original(tiny.weights, tiny.step, tiny.description, tiny.held_out, TRAINING_LINES)
         export_bundle(original, GOLDEN / name, choose([], []))
+    export_bundle(original, GOLDEN / LOOP, choose([], [], generate=True))
 
 
 if __name__ == "__main__":

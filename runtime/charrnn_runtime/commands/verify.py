@@ -6,7 +6,10 @@ from pathlib import Path
 
 from charrnn_runtime import reports, terminal
 from charrnn_runtime.errors import EngineMissingError, ModelFileError
-from charrnn_runtime.loading import C_UNASKED, c_folders_of, files_of
+from charrnn_runtime.files import MAX_MODEL_BYTES, read_bounded
+from charrnn_runtime.loading import C_UNASKED, Engine, c_folders_of, files_of
+from charrnn_runtime.loops import open_generator, signatures_of
+from charrnn_runtime.manifest import GENERATE_NAME, SIGNATURE_NAME
 from charrnn_runtime.model import load
 
 
@@ -23,15 +26,27 @@ def run_files(options: argparse.Namespace, path: Path) -> None:
         raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_UNASKED}")
     for file in files:
         try:
-            with terminal.held_back_stderr():
-                model = load(file, engine=options.engine, num_threads=options.threads)
+            sentences = _verify(file, options.engine, options.threads)
         except EngineMissingError as missing:
             passed_over.append(missing)
             continue
-        print(reports.verification(model))
+        print("\n".join(sentences))
     if len(passed_over) == len(files):
         raise passed_over[0]
     for reason in passed_over:
         print(f"not verified: {reason}", file=sys.stderr)
     for folder in unasked:
         print(f"not verified: {folder}: {C_UNASKED}", file=sys.stderr)
+
+
+def _verify(file: Path, engine: Engine, num_threads: int) -> list[str]:
+    """Return a sentence for the step in a file and one for the loop, as far as it holds them."""
+    data = read_bounded(file, MAX_MODEL_BYTES) if file.is_file() else b""
+    with terminal.held_back_stderr():
+        held = signatures_of(file, data) if data else (SIGNATURE_NAME,)
+        model = load(file, engine=engine, num_threads=num_threads) if SIGNATURE_NAME in held else None
+        loop = open_generator(file, data, engine=engine, num_threads=num_threads) if GENERATE_NAME in held else None
+    return [
+        *([reports.verification(model)] if model else []),
+        *([reports.loop_verification(loop)] if loop else []),
+    ]

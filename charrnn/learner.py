@@ -4,8 +4,8 @@ A step is a pure function of what is here, a batch and the step's number, so a `
 to go on from where it was, to the bit. Where batches come from, and when to stop, is not known here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,34 +17,9 @@ from charrnn.checkpoint import Snapshot
 from charrnn.fast_lstm import Dropout, sequence_logits
 from charrnn.model import ModelSizes, Tensor, arrays_of, build_model, check_arrays, variables_of
 from charrnn.options import ResolvedOptions
+from charrnn.team import Alone, Team
 from charrnn_runtime.errors import ModelFileError
 from charrnn_runtime.step import Float32, zero_state
-
-Gradients = Callable[..., tuple[Tensor, list[Tensor], tuple[Tensor, ...]]]
-
-
-class Summation(Protocol):
-    """How the work on a batch is spread, and brought together again."""
-
-    def rows(self, batch_size: int) -> slice:
-        """Return which rows of every batch are worked on here."""
-        ...
-
-    def sum_up(self, compute: Gradients, arguments: Sequence[Any]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
-        """Compute here, and return the loss and the gradients of all rows of the batch, and the state of those here."""
-        ...
-
-
-class Alone:
-    """One process on one device does it all."""
-
-    def rows(self, batch_size: int) -> slice:
-        """All of them."""
-        return slice(0, batch_size)
-
-    def sum_up(self, compute: Gradients, arguments: Sequence[Any]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
-        """Compute."""
-        return compute(*arguments)
 
 
 class Learner:
@@ -55,7 +30,7 @@ class Learner:
         sizes: ModelSizes,
         options: ResolvedOptions,
         characters_per_batch: float,
-        summation: Summation = Alone(),
+        team: Team = Alone(),
     ) -> None:
         """Build everything at its start.
 
@@ -64,24 +39,26 @@ class Learner:
             options: What to train with.
             characters_per_batch: What a batch's summed loss is divided by: the same for short and long lines, so that
                 every character weighs the same.
-            summation: How the work is spread.
+            team: Who works on a batch.
         """
         self.model = build_model(sizes, seed=options.seed)
-        self._sizes, self._options, self._summation = sizes, options, summation
+        self._sizes, self._options, self._team = sizes, options, team
         self._variables = variables_of(self.model)
         self._schedule = _schedule(options)
         self._optimizer = _optimizer(options, self._schedule, list(self._variables.values()))
         self._averages = {name: tf.Variable(variable) for name, variable in self._variables.items()}
         self._dropout = Dropout(options.dropout_embedding, options.dropout_output, options.dropout_recurrent)
         self._characters_per_batch = characters_per_batch
-        self._rows = summation.rows(options.batch_size)
-        self._num_rows = len(range(options.batch_size)[self._rows])
-        self._start = tuple(tf.constant(array) for array in zero_state(sizes.units, self._num_rows))
-        self._state = self._start
+        self._rows = team.rows(options.batch_size)
+        self._num_rows = self._rows[0].stop - self._rows[0].start
+        start = tuple(tf.constant(array) for array in zero_state(sizes.units, self._num_rows))
+        self._start = [start] * len(self._rows)
+        self._states: Sequence[tuple[Tensor, ...]] = self._start
         # XLA compiles the gradients once for each width; the update knows no width and is compiled once.
-        self._gradients = tf.function(
+        gradients = tf.function(
             self._compute_gradients, input_signature=self._signature(), jit_compile=True, autograph=False
         )
+        self._shared = team.share(gradients)
         self._update = tf.function(self._apply_gradients, jit_compile=True, autograph=False)
 
     def learn(self, batch: Batch, step: int) -> float:
@@ -95,11 +72,19 @@ class Learner:
             The batch's summed loss in nats, before the step.
         """
         masks = self._dropout.masks(self._sizes, self._options.batch_size, self._options.seed, step)
-        rows = {name: mask[self._rows] if _is_by_row(name) else mask for name, mask in masks.items()}
-        state = self._state if batch.goes_on else self._start
         targets = batch.targets if batch.wanted is None else batch.wanted
-        arguments = (batch.inputs[:, self._rows], targets[:, self._rows], state, rows)
-        nats, gradients, self._state = self._summation.sum_up(self._gradients, arguments)
+        before = self._states if batch.goes_on else self._start
+        parts = [
+            (
+                batch.inputs[:, rows],
+                targets[:, rows],
+                state,
+                {name: mask[rows] if _is_by_row(name) else mask for name, mask in masks.items()},
+            )
+            for rows, state in zip(self._rows, before, strict=True)
+        ]
+        weights = [tf.convert_to_tensor(variable.value) for variable in self._variables.values()]
+        nats, gradients, self._states = self._shared(weights, parts)
         self._update(gradients, tf.constant(step, tf.float32))
         return float(nats)
 
@@ -112,12 +97,13 @@ class Learner:
         return {name: np.array(average.numpy(), np.float32) for name, average in self._averages.items()}
 
     def snapshot(self) -> Snapshot:
-        """Return copies of all that a step changes."""
+        """Return copies of all that a step changes, of the rows of all workers; all must call it at the same step."""
+        state = [np.concatenate([array.numpy() for array in arrays]) for arrays in zip(*self._states, strict=True)]
         return Snapshot(
             weights=arrays_of(self.model),
             averages=self.averaged_arrays(),
             optimizer=_numbered(variable.numpy() for variable in self._optimizer.variables),
-            state=_numbered(array.numpy() for array in self._state),
+            state=_numbered(self._team.gather(state)),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -130,31 +116,39 @@ class Learner:
         check_arrays(self._sizes, snapshot.averages)
         optimizer, state = (_in_order(part) for part in (snapshot.optimizer, snapshot.state))
         _check_shapes("optimizer", optimizer, self._optimizer.variables)
-        _check_shapes("state", state, self._start)
+        _check_shapes("state", state, zero_state(self._sizes.units, self._options.batch_size))
         for variables, arrays in ((self._variables, snapshot.weights), (self._averages, snapshot.averages)):
             for name, variable in variables.items():
                 variable.assign(arrays[name])
         for variable, array in zip(self._optimizer.variables, optimizer, strict=True):
             variable.assign(array)
-        self._state = tuple(tf.constant(array) for array in state)
+        self._states = [tuple(tf.constant(array[rows]) for array in state) for rows in self._rows]
 
     def _signature(self) -> list[Any]:
         tokens = tf.TensorSpec([None, self._num_rows], tf.int32)
         wanted = tf.TensorSpec([None, self._num_rows, self._sizes.vocab_size], tf.float32)
-        states = tuple(tf.TensorSpec(array.shape, tf.float32) for array in self._start)
+        states = tuple(tf.TensorSpec(array.shape, tf.float32) for array in self._start[0])
         shapes = self._dropout.shapes(self._sizes, self._num_rows)
+        weights = [tf.TensorSpec(variable.shape, tf.float32) for variable in self._variables.values()]
         targets = wanted if self._options.teacher_iterations else tokens
-        return [tokens, targets, states, {name: tf.TensorSpec(shape, tf.uint8) for name, shape in shapes.items()}]
+        masks = {name: tf.TensorSpec(shape, tf.uint8) for name, shape in shapes.items()}
+        return [weights, tokens, targets, states, masks]
 
     def _compute_gradients(
-        self, inputs: Tensor, targets: Tensor, state: tuple[Tensor, ...], masks: Mapping[str, Tensor]
+        self,
+        weights: Sequence[Tensor],
+        inputs: Tensor,
+        targets: Tensor,
+        state: tuple[Tensor, ...],
+        masks: Mapping[str, Tensor],
     ) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+        values = dict(zip(self._variables, weights, strict=True))
         with tf.GradientTape() as tape:
-            values = {name: variable.value for name, variable in self._variables.items()}
+            tape.watch(weights)
             logits, after = sequence_logits(values, inputs, state, self._dropout, masks)
             nats = summed_loss(logits, targets)
             loss = nats / self._characters_per_batch
-        gradients = tape.gradient(loss, list(values.values()))
+        gradients = tape.gradient(loss, list(weights))
         return nats, [tf.convert_to_tensor(gradient) for gradient in gradients], after
 
     def _apply_gradients(self, gradients: list[Tensor], done: Tensor) -> None:

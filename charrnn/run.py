@@ -17,6 +17,7 @@ puts it back or leaves it there. How a model is trained is not known here, nor T
 """
 
 import csv
+import hashlib
 import io
 import os
 import shutil
@@ -33,6 +34,7 @@ from charrnn.record import HistoryRow, TrainingResult, training_record
 from charrnn_runtime.errors import InputError, ModelFileError, OperationError
 from charrnn_runtime.files import (
     TEMPORARY_SUFFIX,
+    json_bytes,
     read_json,
     typed,
     write_atomically,
@@ -114,6 +116,13 @@ class RunConfig:
         default = TrainingOptions().to_json()
         set_by_user = {name: value for name, value in self.requested.to_json().items() if value != default[name]}
         return {"options": self.options.to_json(), "set_by_user": set_by_user, "data": self.data.to_json()}
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal options on equal data, whatever the files are called: SHA-256, hexadecimal."""
+        held_out = {side: file["sha256"] for side, file in self.data.held_out.items()}
+        value = {"options": self.options.to_json(), "data": self.data.sha256, "held_out": held_out}
+        return hashlib.sha256(json_bytes(value)).hexdigest()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], name: str) -> "RunConfig":

@@ -3,24 +3,47 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 _DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 
+@dataclass(frozen=True)
+class Deferred:
+    """Signals that are held back."""
+
+    handlers: Mapping[signal.Signals, Any]
+    """What would have been called."""
+
+    arrived: list[tuple[int, FrameType | None]]
+    """What has come."""
+
+    @property
+    def has_come(self) -> bool:
+        """Whether there is one."""
+        return bool(self.arrived)
+
+    def let_through(self) -> None:
+        """Let one that has come take its course: its handler, usually one that raises."""
+        if self.arrived:
+            number, frame = self.arrived.pop()
+            self.handlers[signal.Signals(number)](number, frame)
+
+
 @contextlib.contextmanager
-def deferred_signals() -> Iterator[Callable[[], None]]:
+def deferred_signals() -> Iterator["Deferred"]:
     """Hold back the first signal of a block until the block asks for it; a second one comes through at once.
 
     Outside the main thread, where handlers cannot be set, nothing is held back.
 
     Yields:
-        A function that lets a signal that has come take its course: its handler, usually one that raises.
+        What has come; at the end of the block it is let through.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
+        yield Deferred({}, [])
         return
     handlers = {number: signal.getsignal(number) for number in _DEFERRED}
     # Signals that end the process, or are ignored, stay as they are: there is nothing to hold back.
@@ -32,17 +55,12 @@ def deferred_signals() -> Iterator[Callable[[], None]]:
         for held, handler in ours.items():
             signal.signal(held, handler)
 
-    def let_through() -> None:
-        if arrived:
-            number, frame = arrived.pop()
-            handler: Any = ours[signal.Signals(number)]
-            handler(number, frame)
-
     for number in ours:
         signal.signal(number, hold)
+    deferred = Deferred(ours, arrived)
     try:
-        yield let_through
+        yield deferred
     finally:
         for number, handler in ours.items():
             signal.signal(number, handler)
-    let_through()
+    deferred.let_through()

@@ -8,7 +8,6 @@ and how, is up to the run.
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,17 +18,18 @@ from charrnn.baseline import Baseline
 from charrnn.batches import Batch
 from charrnn.checkpoint import Best, Checkpoint, Meter, write_checkpoint
 from charrnn.evaluation import step_of
-from charrnn.learner import Alone, Learner, Summation
+from charrnn.learner import Learner
 from charrnn.model import ModelSizes
 from charrnn.progress import Progress, Reporter, SampledLine, Silent
 from charrnn.record import HistoryRow, StoppedBy, TrainingResult
 from charrnn.run import Run
 from charrnn.sides import Sides
-from charrnn.signals import deferred_signals
+from charrnn.signals import Deferred, deferred_signals
+from charrnn.team import Alone, Team
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.manifest import MAX_LENGTHS
 from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.terminal import Stopped
+from charrnn_runtime.terminal import Stopped, Terminated
 from charrnn_runtime.vocabulary import Vocabulary
 
 _SECONDS_BETWEEN_REPORTS = 1.0
@@ -39,8 +39,8 @@ _SECONDS_BETWEEN_REPORTS = 1.0
 class Habits:
     """How a run is carried out; nothing of it changes what is learned."""
 
-    summation: Summation = Alone()
-    """How the work on a batch is spread."""
+    team: Team = Alone()
+    """Who works on a batch."""
 
     seconds_between_checkpoints: float = 10.0
     """Least time from one checkpoint to the next; they are written where the validation side has been looked at."""
@@ -78,11 +78,12 @@ def train(
     try:
         training = _Training(sides, vocabulary, run, reporter, baseline, start, habits)
     except BaseException:
-        run.restore_replaced()
+        if start is None:
+            run.restore_replaced()
         raise
     try:
-        with deferred_signals() as let_through:
-            stopped_by = training.carry_out(let_through)
+        with deferred_signals() as signals:
+            stopped_by = training.carry_out(signals)
     except (KeyboardInterrupt, Stopped) as error:
         training.end("interrupt")
         raise type(error)(f"stopped at step {training.step:,}; {training.what_is_kept()}") from error
@@ -116,17 +117,17 @@ class _Training:
         habits: Habits,
     ) -> None:
         self._sides, self._vocabulary, self._run, self._options = sides, vocabulary, run, run.config.options
-        self._reporter, self._baseline, self._habits = reporter, baseline, habits
+        self._reporter, self._baseline, self._habits, self._team = reporter, baseline, habits, habits.team
         options = self._options
         sizes = ModelSizes(vocabulary.size, options.embedding_dim, (options.state_size,) * options.num_layers)
         per_batch = sides.characters_per_batch(options.batch_size, options.window)
-        self._learner = Learner(sizes, options, per_batch, habits.summation)
+        self._learner = Learner(sizes, options, per_batch, habits.team)
         self._started, self._pace = time.monotonic(), _Pace()
         self._since_evaluation = Meter()
         self._history: list[HistoryRow] = []
         self._best = Best(0, math.inf, {})
         self._misses = 0
-        self._kept = True
+        self._kept = self._team.is_chief
         self.step = 0
         if start is None:
             # Before the first step, so that there are weights to keep whatever happens.
@@ -135,16 +136,17 @@ class _Training:
             self._go_on_from(start)
         self._last_checkpoint = time.monotonic()
 
-    def carry_out(self, let_through: Callable[[], None]) -> StoppedBy:
+    def carry_out(self, signals: Deferred) -> StoppedBy:
         options = self._options
         for batch in islice(self._sides.batches(options, self.step), options.iterations - self.step):
             if self._misses >= options.patience:
                 return "patience"
-            try:
-                let_through()
-            except BaseException:
+            if self._team.stops(signals.has_come):
                 self._write_checkpoint()
-                raise
+                if not signals.has_come:
+                    # Another one was asked, and all end together.
+                    raise Terminated
+                signals.let_through()
             self._learn(batch)
             if self.step % options.evaluate_every == 0 or self.step == options.iterations:
                 self._evaluate()
@@ -187,6 +189,8 @@ class _Training:
 
     def what_is_kept(self) -> str:
         run = self._run
+        if not self._team.is_chief:
+            return "the chief keeps the run"
         if not self._kept:
             return f"nothing was learned yet, {run.path} holds the run that was there before"
         before = f", the run that was there before is in {run.aside}" if run.aside.is_dir() else ""
@@ -208,13 +212,14 @@ class _Training:
         arrays = self._learner.averaged_arrays()
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise _LossNotFiniteError(math.nan)
-        nats = self._sides.validation_nats(step_of(arrays))
+        nats = self._team.ask_number(lambda: self._sides.validation_nats(step_of(arrays)))
         if not math.isfinite(nats):
             raise _LossNotFiniteError(nats)
         self._misses += 1
         if nats < self._best.validation_nats:
             self._best, self._misses = Best(self.step, nats, arrays), 0
-            self._run.write_weights(arrays)
+            if self._kept:
+                self._run.write_weights(arrays)
         self._history.append(
             HistoryRow(
                 step=self.step,
@@ -223,7 +228,8 @@ class _Training:
                 learning_rate=self._learner.learning_rate(self.step),
             )
         )
-        self._run.write_history(self._history)
+        if self._kept:
+            self._run.write_history(self._history)
         self._since_evaluation = Meter()
 
     def _go_on_from(self, start: Checkpoint) -> None:
@@ -231,12 +237,14 @@ class _Training:
         self.step, self._best, self._misses = start.step, start.best, start.misses
         self._history, self._since_evaluation = list(start.history), start.since_evaluation
         self._started -= start.seconds
-        # What was written after the checkpoint will be found again.
-        self._run.write_weights(self._best.arrays)
-        self._run.write_history(self._history)
+        if self._kept:
+            # What was written after the checkpoint will be found again.
+            self._run.write_weights(self._best.arrays)
+            self._run.write_history(self._history)
 
     def _write_checkpoint_if_due(self) -> None:
-        if time.monotonic() - self._last_checkpoint >= self._habits.seconds_between_checkpoints:
+        since = self._team.ask_number(lambda: time.monotonic() - self._last_checkpoint)
+        if since >= self._habits.seconds_between_checkpoints:
             self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
@@ -249,7 +257,8 @@ class _Training:
             since_evaluation=self._since_evaluation,
             seconds=self._seconds,
         )
-        write_checkpoint(self._run.checkpoints, checkpoint)
+        if self._kept:
+            write_checkpoint(self._run.checkpoints, checkpoint)
         self._last_checkpoint = time.monotonic()
 
     def _report(self, *, evaluated: bool) -> None:

@@ -8,19 +8,22 @@ from typing import Any, Self
 
 from charrnn.baseline import Baseline
 from charrnn.checkpoint import Checkpoint, read_newest
+from charrnn.cluster import Distribution
 from charrnn.held_out import HeldOutFiles
 from charrnn.input import Input, read_input
 from charrnn.items import STANDARD_INPUT
 from charrnn.options import ResolvedOptions, TrainingOptions
-from charrnn.progress import Reporter
+from charrnn.progress import Reporter, Silent
 from charrnn.recipe import resolve, teacher_networks, teacher_state_size
 from charrnn.record import TrainingResult, figures
 from charrnn.run import CONFIG, SPLITS, TEACHER, Run, RunConfig, read_config
 from charrnn.sides import LineSides, Sides, read_sides
+from charrnn.team import Alone, Team
 from charrnn_runtime.errors import InputError, ModelFileError
-from charrnn_runtime.files import read_json
-from charrnn_runtime.loading import ARTIFACTS, RUN_DESCRIPTION, RUN_WEIGHTS, newest_run, read_arrays
+from charrnn_runtime.files import MAX_MODEL_BYTES, read_bounded, read_json
+from charrnn_runtime.loading import ARTIFACTS, RUN_DESCRIPTION, RUN_WEIGHTS, newest_run, parse_arrays
 from charrnn_runtime.manifest import Description
+from charrnn_runtime.step import Step
 from charrnn_runtime.terminal import Stopped
 from charrnn_runtime.vocabulary import Vocabulary
 
@@ -62,6 +65,8 @@ class TrainingJob:
         field: str | None = None,
         force: bool = False,
         resume: bool = False,
+        way: Distribution = Distribution("alone"),
+        scratch: Path | None = None,
     ) -> Self:
         """Read and split the input, choose the recipe, and make the run's folder or go on with the run that is there.
 
@@ -75,15 +80,21 @@ class TrainingJob:
             field: The same.
             force: Whether another run that is there may be replaced.
             resume: Whether to go on with the run that is there, if there is one.
+            way: How the run will be spread.
+            scratch: An empty folder, for a worker that helps the chief: what it needs on a disk goes there, and nothing
+                into `output`.
 
         Raises:
             InputError: The input or the folder cannot be used.
             ModelFileError: The run to go on with is damaged.
         """
         if resume and source is None and (output is None or (output / CONFIG).is_file()):
-            return cls._reopen(newest_run() if output is None else output, options)
+            return cls._reopen(newest_run() if output is None else output, options, way, scratch)
         read = read_input(source, options, held_out=held_out, column=column, field=field)
         config = RunConfig(resolve(options, read.num_lines, read.num_characters), options, read.data)
+        way.check(config.options.batch_size)
+        if scratch is not None:
+            return cls._begin(read, Run(scratch, config))
         folder = ARTIFACTS / _run_name(source) if output is None else output
         run = Run.reopen(folder, config) if resume else None
         if run is None:
@@ -101,20 +112,16 @@ class TrainingJob:
             raise
 
     @classmethod
-    def _reopen(cls, folder: Path, options: TrainingOptions) -> Self:
+    def _reopen(cls, folder: Path, options: TrainingOptions, way: Distribution, scratch: Path | None) -> Self:
         """Go on with a run by what is in it alone."""
-        config, described = read_config(folder), folder / RUN_DESCRIPTION
-        _check_same(folder, options, config.requested)
-        if not described.is_file():
-            raise ModelFileError(
-                f"the run in {folder} ended before its data was written: expected {RUN_DESCRIPTION} in it. Name the "
-                "input again"
-            )
-        vocabulary = Description.from_json(read_json(described), str(described)).vocabulary
+        config, vocabulary, sides = _read_run(folder, options)
+        way.check(config.options.batch_size)
+        summaries = (f"{config.data.source}, as the run in {folder} has it",)
+        if scratch is not None:
+            return cls(summaries, sides, vocabulary, Run(scratch, config))
         run = Run.reopen(folder, config) or Run(folder, config)
-        sides = read_sides(folder / SPLITS, vocabulary, config.options.mode)
         start, damaged = read_newest(run.checkpoints)
-        return cls((f"{config.data.source}, as the run in {folder} has it",), sides, vocabulary, run, start, damaged)
+        return cls(summaries, sides, vocabulary, run, start, damaged)
 
     @cached_property
     def baseline(self) -> Baseline:
@@ -122,57 +129,94 @@ class TrainingJob:
         try:
             return self.sides.count_baseline()
         except BaseException:
-            self.run.restore_replaced()
+            self.give_way()
             raise
 
-    def _taught(self, reporter: Reporter) -> Sides:
-        """Return the sides with a teacher, which is trained now unless an earlier part of the run has done so."""
-        from charrnn.evaluation import step_of
+    def give_way(self) -> None:
+        """Put the run that was there before back, if there was one and this one has nothing to show yet."""
+        if self.start is None and not self.run.has_ended:
+            self.run.restore_replaced()
 
-        if not isinstance(self.sides, LineSides):
-            return self.sides
-        runs = []
-        for number in range(teacher_networks(len(self.sides.split.train))):
-            runs.append(self._teachers_run(number, self.sides))
-            if not runs[-1].has_ended:
-                self._train_teacher(runs[-1], self.sides, reporter)
-        taught = self.sides.taught_by([step_of(read_arrays(run.path / RUN_WEIGHTS)) for run in runs])
-        reporter.stage(f"the teacher: {_in_words(taught.notes['teacher'])}; now the run itself learns from it")
-        return taught
-
-    def _teachers_run(self, number: int, sides: LineSides) -> Run:
-        options = _as_teacher(self.run.config.options, number, sides.num_characters, len(sides.split.train))
-        path, config = self.run.path / TEACHER / str(number), RunConfig(options, options, self.run.config.data)
-        return Run.reopen(path, config) or Run.create(path, config)
-
-    def _train_teacher(self, run: Run, sides: LineSides, reporter: Reporter) -> None:
-        from charrnn.train import train
-
-        options = run.config.options
-        reporter.stage(
-            f"first a teacher: network {run.path.name}, {options.state_size} units, {options.iterations:,} steps"
-        )
-        # Nobody looks at the test lines for its sake.
-        own = LineSides(replace(sides.split, test=sides.split.validation), self.vocabulary)
-        try:
-            train(own, self.vocabulary, run, reporter, start=read_newest(run.checkpoints)[0])
-        except (KeyboardInterrupt, Stopped) as error:
-            restored = self.run.restore_replaced()
-            kept = "holds the run that was there before" if restored else "goes on with --resume"
-            raise type(error)(f"stopped while the teacher was trained; {self.run.path} {kept}") from error
-
-    def carry_out(self, reporter: Reporter) -> TrainingResult:
+    def carry_out(self, reporter: Reporter, team: Team = Alone()) -> TrainingResult:
         """Train, write the report, and return the figures; see `charrnn.train.train`.
 
         A report that cannot be made is no failure of the training: the run is complete by then, the reporter is told,
         and `charrnn report` makes it later.
         """
-        from charrnn.train import train
-
-        sides = self._taught(reporter) if self.run.config.options.teacher_iterations else self.sides
-        result = train(sides, self.vocabulary, self.run, reporter, baseline=self.baseline, start=self.start)
+        result = self._train(reporter, team, self.baseline)
         reporter.report(_write_report(self.run.path))
         return result
+
+    def help_chief(self, team: Team) -> None:
+        """Train as a worker that is not the chief: nothing is counted, reported or kept."""
+        self._train(Silent(), team, None)
+
+    def _train(self, reporter: Reporter, team: Team, baseline: Baseline | None) -> TrainingResult:
+        from charrnn.train import Habits, train
+
+        sides = self._taught(reporter, team) if self.run.config.options.teacher_iterations else self.sides
+        start = _of_chief(self.start, team)
+        return train(
+            sides, self.vocabulary, self.run, reporter, baseline=baseline, start=start, habits=Habits(team=team)
+        )
+
+    def _taught(self, reporter: Reporter, team: Team) -> Sides:
+        """Return the sides with a teacher."""
+        sides = self.sides
+        if not isinstance(sides, LineSides):
+            return sides
+        numbers = range(teacher_networks(len(sides.split.train)))
+        taught = sides.taught_by([self._teachers_network(number, sides, reporter, team) for number in numbers])
+        reporter.stage(f"the teacher: {_in_words(taught.notes['teacher'])}; now the run itself learns from it")
+        return taught
+
+    def _teachers_network(self, number: int, sides: LineSides, reporter: Reporter, team: Team) -> Step:
+        """Return a network of the teacher, which is trained now unless an earlier part of the run has done so."""
+        from charrnn.evaluation import step_of
+
+        options = _as_teacher(self.run.config.options, number, sides.num_characters, len(sides.split.train))
+        path, config = self.run.path / TEACHER / str(number), RunConfig(options, options, self.run.config.data)
+        run = (Run.reopen(path, config) or Run.create(path, config)) if team.is_chief else Run(path, config)
+        if team.ask_number(lambda: not run.has_ended):
+            self._train_teacher(run, sides, reporter, team)
+        weights = path / RUN_WEIGHTS
+        return step_of(parse_arrays(team.ask_bytes(lambda: read_bounded(weights, MAX_MODEL_BYTES)), weights))
+
+    def _train_teacher(self, run: Run, sides: LineSides, reporter: Reporter, team: Team) -> None:
+        from charrnn.train import Habits, train
+
+        options, name = run.config.options, run.path.name
+        reporter.stage(f"first a teacher: network {name}, {options.state_size} units, {options.iterations:,} steps")
+        # Nobody looks at the test lines for its sake.
+        own = LineSides(replace(sides.split, test=sides.split.validation), self.vocabulary)
+        start = _of_chief(read_newest(run.checkpoints)[0], team)
+        try:
+            train(own, self.vocabulary, run, reporter, start=start, habits=Habits(team=team))
+        except (KeyboardInterrupt, Stopped) as error:
+            if not team.is_chief:
+                raise
+            restored = self.run.restore_replaced()
+            kept = "holds the run that was there before" if restored else "goes on with --resume"
+            raise type(error)(f"stopped while the teacher was trained; {self.run.path} {kept}") from error
+
+
+def _of_chief(start: Checkpoint | None, team: Team) -> Checkpoint | None:
+    """Return where all go on: where the chief does. Its checkpoint travels, so that the others need no copy."""
+    data = team.ask_bytes(lambda: start.to_bytes() if start else b"")
+    return Checkpoint.from_bytes(data, "the chief's checkpoint") if data else None
+
+
+def _read_run(folder: Path, options: TrainingOptions) -> tuple[RunConfig, Vocabulary, Sides]:
+    """Read what a run trains, and with what; nothing in it is changed."""
+    config, described = read_config(folder), folder / RUN_DESCRIPTION
+    _check_same(folder, options, config.requested)
+    if not described.is_file():
+        raise ModelFileError(
+            f"the run in {folder} ended before its data was written: expected {RUN_DESCRIPTION} in it. Name the "
+            "input again"
+        )
+    vocabulary = Description.from_json(read_json(described), str(described)).vocabulary
+    return config, vocabulary, read_sides(folder / SPLITS, vocabulary, config.options.mode)
 
 
 def _in_words(teacher: Mapping[str, Any]) -> str:
@@ -206,6 +250,7 @@ def _as_teacher(options: ResolvedOptions, number: int, num_characters: int, num_
     chosen = TrainingOptions(
         iterations=options.teacher_iterations,
         teacher_iterations=0,
+        batch_size=options.batch_size,
         state_size=teacher_state_size(num_lines),
         seed=(options.seed + number) % 2**64,
         keep_duplicates=options.keep_duplicates,

@@ -1,18 +1,24 @@
 """`charrnn train`."""
 
+import contextlib
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from charrnn.cluster import Distribution
 from charrnn.held_out import HeldOutFiles
+from charrnn.meeting import meet
 from charrnn.options import TrainingOptions
 from charrnn.progress import Reporter
+from charrnn.team import Alone, Team
 from charrnn.tensorflow_setup import load_tensorflow, require
 from charrnn.training_job import TrainingJob
 from charrnn.training_report import TerminalReport
+from charrnn_runtime.errors import OperationError
 from charrnn_runtime.terminal import as_utf8
 
 
@@ -110,6 +116,13 @@ def train(
             "INPUT: with what the run itself has.",
         ),
     ] = False,
+    distribute: Annotated[
+        str | None,
+        typer.Option(
+            help="Share every batch: mirrored (among the devices of this machine), or multiworker (among machines, see "
+            "docs/several_machines.md).  [default: multiworker if TF_CONFIG is set]",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that is another one.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -119,27 +132,61 @@ def train(
     line it has not seen. Ctrl-C ends training and keeps the best model so far.
     """
     options = TrainingOptions(**_chosen(context))
+    way = Distribution.choose(distribute, os.environ)
     require("train")
-    job = TrainingJob.prepare(
-        source,
-        output,
-        options,
-        held_out=HeldOutFiles(validation, test),
-        column=column and as_utf8(column),
-        field=field and as_utf8(field),
-        force=force,
-        resume=resume,
-    )
-    if resume and job.run.has_ended:
-        print(
-            f"nothing to go on with: the run in {job.run.path} has ended; `charrnn info {job.run.path}`",
-            file=sys.stderr,
+    with way.scratch() as scratch:
+        job = TrainingJob.prepare(
+            source,
+            output,
+            options,
+            held_out=HeldOutFiles(validation, test),
+            column=column and as_utf8(column),
+            field=field and as_utf8(field),
+            force=force,
+            resume=resume,
+            way=way,
+            scratch=scratch,
         )
+        if resume and job.run.has_ended:
+            nothing = f"nothing to go on with: the run in {job.run.path} has ended; `charrnn info {job.run.path}`"
+            print(nothing, file=sys.stderr, flush=True)
+            # The others would wait; if there are none, nobody has to be told.
+            if way.cluster is not None:
+                with contextlib.suppress(OperationError):
+                    meet(way.cluster, job.run.config.digest, has_ended=True)
+            return
+        _carry_out(job, way, tensorboard=tensorboard)
+
+
+def _carry_out(job: TrainingJob, way: Distribution, *, tensorboard: bool) -> None:
+    try:
+        if words := way.in_words:
+            print(words, file=sys.stderr, flush=True)
+        load_tensorflow()
+        team = _join(job, way)
+    except BaseException:
+        job.give_way()
+        raise
+    if team is None:
+        print("nothing to go on with: the chief's run has ended", file=sys.stderr)
         return
-    load_tensorflow()
+    if way.is_helper:
+        job.help_chief(team)
+        return
     report = TerminalReport(sys.stderr, sys.stdout)
     report.start(job)
-    report.end(job, job.carry_out(_with_tensorboard(job, report) if tensorboard else report))
+    report.end(job, job.carry_out(_with_tensorboard(job, report) if tensorboard else report, team))
+
+
+def _join(job: TrainingJob, way: Distribution) -> Team | None:
+    """Return who trains together; None if the chief has nothing left to train."""
+    if way.name == "alone":
+        return Alone()
+    from charrnn.distribute import form_team
+
+    if way.cluster is not None and not meet(way.cluster, job.run.config.digest):
+        return None
+    return form_team(way)
 
 
 def _with_tensorboard(job: TrainingJob, report: TerminalReport) -> Reporter:

@@ -268,10 +268,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         ModelFileError: The file is missing, too large, damaged, or holds something else.
     """
-    return _parse_arrays(read_bounded(path, MAX_MODEL_BYTES), path)
+    return parse_arrays(read_bounded(path, MAX_MODEL_BYTES), path)
 
 
-def _parse_arrays(data: bytes, path: Path) -> dict[str, NDArray[np.float32]]:
+def parse_arrays(data: bytes, path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return the float32 arrays of an .npz file that has been read; `path` says in an error which.
+
+    Raises:
+        ModelFileError: The bytes are damaged, or hold something else.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as zipped:
             unpacked = sum(member.file_size for member in zipped.infolist())
@@ -352,7 +357,7 @@ def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Descr
 
 def _open_npz(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
     description = Description.from_json(read_npz_description(data, str(path)), f"the description inside {path}")
-    return NumpyStep(StepWeights.from_arrays(_parse_arrays(data, path))), description
+    return NumpyStep(StepWeights.from_arrays(parse_arrays(data, path))), description
 
 
 def _bundle_in(path: Path) -> Path | None:

@@ -4,6 +4,8 @@ Each takes the most probable token again and again; drawing by chance is the rul
 the Python and the JavaScript one.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping
 
 from charrnn_runtime.manifest import Description
@@ -20,9 +22,9 @@ def snippets(description: Description) -> str:
 
 def program(language: str, description: Description) -> str:
     """Return the program in one language: python, js, kotlin, swift or cpp."""
-    lines = _WRITERS[language](description).split("\n")
-    ends = description.mode == "lines"  # a newline is a character like the others in a text
-    return "\n".join(line for line in lines if ends or "== 0" not in line)
+    whole = _WRITERS[language](description)
+    # A newline is a character like the others in a text.
+    return whole if description.mode == "lines" else re.sub(r"\n[^\n]*== 0[^\n]*(\n +break)?(?=\n)", "", whole)
 
 
 def state_names(description: Description) -> dict[str, int]:
@@ -31,17 +33,22 @@ def state_names(description: Description) -> dict[str, int]:
 
 
 def _python(description: Description) -> str:
-    return f"""import json, numpy as np, onnxruntime
+    return f"""import json
+
+import numpy as np
+import onnxruntime
 
 characters = json.load(open("manifest.json", encoding="utf-8"))["vocabulary"]["characters"]
 session = onnxruntime.InferenceSession("model.onnx")
-state = {{name: np.zeros((1, units), np.float32) for name, units in {state_names(description)}.items()}}
+sizes = {json.dumps(state_names(description))}
+state = {{name: np.zeros((1, units), np.float32) for name, units in sizes.items()}}
 names = ["logits", *(f"{{name}}_out" for name in state)]
 token, text = 0, ""
 while len(text) < {description.max_length}:
     logits, *after = session.run(names, {{"token": np.array([token], np.int32), **state}})
     state, token = dict(zip(state, after)), int(logits[0].argmax())
-    if token == 0: break
+    if token == 0:
+        break
     text += characters[token]
 print(text)"""
 

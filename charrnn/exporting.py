@@ -28,6 +28,7 @@ def export_run(
     *,
     max_cost: float | None = None,
     verify: bool = True,
+    share_held_out: bool = True,
     report: Callable[[str], None] = lambda message: None,
 ) -> tuple[Path, Manifest]:
     """Export a run into the bundle inside it.
@@ -37,6 +38,7 @@ def export_run(
         targets: Which formats in which precisions, at least one.
         max_cost: What lower precision may cost, in bits per character; None takes the default of each precision.
         verify: Whether plain C is compiled and compared, see `charrnn_export.bundle.export_bundle`.
+        share_held_out: Whether some validation lines travel in the manifest.
         report: Called with a sentence at each stage.
 
     Returns:
@@ -48,7 +50,16 @@ def export_run(
     """
     original = read_original(run)
     bundle = run / BUNDLE
-    return bundle, export_bundle(original, bundle, targets, max_cost=max_cost, verify=verify, report=report)
+    manifest = export_bundle(
+        original,
+        bundle,
+        targets,
+        max_cost=max_cost,
+        verify=verify,
+        share_held_out=share_held_out,
+        report=report,
+    )
+    return bundle, manifest
 
 
 def read_original(run: Path) -> Original:

@@ -61,6 +61,13 @@ def export(
             "in model.tflite.",
         ),
     ] = False,
+    no_held_out: Annotated[
+        bool,
+        typer.Option(
+            "--no-held-out",
+            help="Leave held-out lines out of the manifest, where they must not travel; `benchmark` then needs --text.",
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Write the model's single step as .onnx, .tflite, .npz or plain C, each checked against the trained model.
@@ -85,6 +92,7 @@ def export(
         targets,
         max_cost=max_cost,
         verify=not no_verify,
+        share_held_out=not no_held_out,
         report=lambda message: print(message, file=sys.stderr),
     )
     for name, files in manifest.models().items():

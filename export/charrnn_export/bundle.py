@@ -47,6 +47,7 @@ def export_bundle(
     *,
     max_cost: float | None = None,
     verify: bool = True,
+    share_held_out: bool = True,
     report: Callable[[str], None] = lambda message: None,
 ) -> Manifest:
     """Export a model to some formats and write them, with their manifest, into a bundle.
@@ -61,6 +62,7 @@ def export_bundle(
             each precision.
         verify: Whether plain C is compiled and compared; if not, the same weights are compared in its place, and its
             entries say that nothing ran it. All else is compared in any case.
+        share_held_out: Whether some of the held-out lines travel in the manifest, for `benchmark` on the device.
         report: Called with a sentence at each stage.
 
     Raises:
@@ -82,7 +84,11 @@ def export_bundle(
         files |= written
         made |= entries
     entries = {**_files_of_the_same_model(folder, description), **made}
-    manifest = Manifest(description, dict(sorted(entries.items(), key=_place)), held_out_sample=_held_out(original))
+    manifest = Manifest(
+        description,
+        dict(sorted(entries.items(), key=_place)),
+        held_out_sample=_held_out(original) if share_held_out else None,
+    )
     if original.training_lines:
         lines = LineFilter.build(original.training_lines)
         manifest = replace(manifest, training_lines=lines.entry(len(set(original.training_lines))))

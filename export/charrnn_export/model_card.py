@@ -38,8 +38,7 @@ def model_card(manifest: Manifest) -> str:
 
 Each file agrees with the trained model as the table says, and carries its own description and a golden transcript:
 `python -m charrnn_runtime verify .` replays it on this device, `python -m charrnn_runtime sample .` draws from it.
-`python -m charrnn_runtime benchmark .` measures every file here, on some of the held-out lines: manifest.json holds
-them, as they are. Set its `held_out_sample` to null where they must not travel.
+{_benchmark(manifest)}
 
 {_plain_c(manifest)}## Driving it from another language
 
@@ -64,6 +63,13 @@ docs/random_stream.md of charrnn; its docs/examples/javascript does.
 
 {snippets(description)}
 {_loops(loops, description)}"""
+
+
+def _benchmark(manifest: Manifest) -> str:
+    if manifest.held_out_sample is None:
+        return "`python -m charrnn_runtime benchmark . --text FILE` measures every file here, on lines of your own."
+    return """`python -m charrnn_runtime benchmark .` measures every file here, on some of the held-out lines. They stand in
+manifest.json as they are; `charrnn export --no-held-out` leaves them out."""
 
 
 def _figures(manifest: Manifest) -> str:

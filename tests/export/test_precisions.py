@@ -95,6 +95,18 @@ def test_the_held_out_sample_costs_what_the_manifest_says(everything, tiny):
     assert held_out.bits_per_character == bits_per_character(tiny.step, lines)
 
 
+def test_held_out_lines_stay_at_home_where_that_is_asked_for(tiny, tmp_path):
+    for name, share in (("shared", True), ("kept", False)):
+        export_bundle(original(tiny), tmp_path / name, choose(["npz"], []), share_held_out=share)
+    assert read_manifest(tmp_path / "shared").held_out_sample is not None
+    assert read_manifest(tmp_path / "kept").held_out_sample is None
+    line = tiny.vocabulary.decode(max(tiny.held_out, key=len))
+    assert line in (tmp_path / "shared" / "manifest.json").read_text("utf-8")
+    for file in (tmp_path / "kept").iterdir():
+        assert line.encode() not in file.read_bytes(), file.name
+    assert "--text FILE" in (tmp_path / "kept" / "README.md").read_text("utf-8")
+
+
 def test_low_precision_keeps_its_matrices_in_few_bytes():
     """On a model of a usual size, where the graph itself does not count."""
     from charrnn_runtime.step import StepWeights

@@ -68,8 +68,8 @@ docs/random_stream.md of charrnn; its docs/examples/javascript does.
 def _benchmark(manifest: Manifest) -> str:
     if manifest.held_out_sample is None:
         return "`python -m charrnn_runtime benchmark . --text FILE` measures every file here, on lines of your own."
-    return """`python -m charrnn_runtime benchmark .` measures every file here, on some of the held-out lines. They stand in
-manifest.json as they are; `charrnn export --no-held-out` leaves them out."""
+    return """`python -m charrnn_runtime benchmark .` measures every file here, on some of the held-out lines. They
+stand in manifest.json as they are; `charrnn export --no-held-out` leaves them out."""
 
 
 def _figures(manifest: Manifest) -> str:

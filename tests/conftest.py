@@ -6,6 +6,7 @@ import itertools
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ GOLDEN = Path(__file__).parent / "golden"
 TINY = runpy.run_path(str(GOLDEN / "make_golden.py"))
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A job in the background of a shell ignores Ctrl-C, and so would the commands that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("charrnn", deadline=None, max_examples=60)  # nothing asserts a time
 settings.load_profile("charrnn")
 

@@ -244,6 +244,7 @@ def test_a_signal_ends_the_command_with_one_line_and_its_own_exit_code(bundle, n
         end = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < end:
             process.stdout.read1(65536)
+        process.kill()  # if it still runs
         _, errors = process.communicate()
     assert process.returncode == code
     assert len(errors.decode().splitlines()) == 1

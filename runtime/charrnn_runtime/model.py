@@ -195,7 +195,12 @@ class Model:
         return list(self.scores(lines, unknown=unknown, batch_size=batch_size))
 
     def scores(
-        self, lines: Iterable[str], *, unknown: Unknown = "error", batch_size: int = scoring.DEFAULT_BATCH_SIZE
+        self,
+        lines: Iterable[str],
+        *,
+        unknown: Unknown = "error",
+        batch_size: int = scoring.DEFAULT_BATCH_SIZE,
+        num_workers: int = 1,
     ) -> Iterator[LineScore]:
         """Yield how probable the model finds each line, in the order given, in constant memory.
 
@@ -203,14 +208,21 @@ class Model:
             lines: Any number of lines, without their newlines; they are read some thousands ahead.
             unknown: What to do with a character that the model does not know: "error" or "skip".
             batch_size: How many lines go side by side; changes the speed, not the scores.
+            num_workers: Processes that score; worth it for some hundred thousand lines and more.
 
         Raises:
             UnknownCharacterError: A line holds a character that the model has never seen; line and character are named.
-            InputError: A line holds a newline.
+            InputError: A line holds a newline, or a number is below 1.
         """
         waiting: deque[Tokens] = deque()
         tokens = self._encoded(lines, unknown, waiting)
-        for scores in scoring.iterate_log_probabilities(self.step, tokens, batch_size=batch_size):
+        if num_workers == 1:
+            scored = scoring.iterate_log_probabilities(self.step, tokens, batch_size=batch_size)
+        else:
+            from charrnn_runtime import workers
+
+            scored = workers.score(self, tokens, batch_size, num_workers)
+        for scores in scored:
             text = self.description.vocabulary.decode(waiting.popleft().tolist())
             yield LineScore(text, scores, self.description.held_out)
 

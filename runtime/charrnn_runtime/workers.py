@@ -1,24 +1,27 @@
-"""Drawing in several processes: each loads the model for itself and draws portions of the samples.
+"""Drawing and scoring in several processes: each loads the model for itself and takes portions of the work.
 
-Portions are handed out and taken back in the order of the samples' numbers, a few ahead, so memory stays constant. What
-is drawn does not depend on any of it.
+Portions are handed out and taken back in their order, a few ahead, so memory stays constant. What is drawn, and how
+probable a line is, does not depend on any of it.
 """
 
 import itertools
 import signal
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+from charrnn_runtime import scoring
+from charrnn_runtime.drawing import Float64
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.results import Sample
 from charrnn_runtime.sampling import Request
+from charrnn_runtime.vocabulary import Tokens
 
 if TYPE_CHECKING:
     from charrnn_runtime.model import Model
 
 _PORTION = 4096
-"""Samples a process draws at a time: so many that the thin end of each batch does not count."""
+"""Samples or lines a process takes at a time: so many that the thin end of each batch does not count."""
 
 _AHEAD = 2
 """Portions in work or waiting, for each process."""
@@ -42,20 +45,42 @@ def draw(
     Raises:
         InputError: A number below 1.
     """
+    portions = ((request, first, size, batch_size) for first, size in _portions(count, first_index))
+    return _spread(model, _draw_portion, portions, num_workers)
+
+
+def score(model: "Model", lines: Iterator[Tokens], batch_size: int, num_workers: int) -> Iterator[Float64]:
+    """Yield the log-probabilities of the characters of lines, float64 [length + 1] each, in the order of the lines.
+
+    Args:
+        model: Is pickled to each process, which loads it from its file.
+        lines: int32 [length] each; read some portions ahead.
+        batch_size: How many each process scores side by side.
+        num_workers: How many processes.
+
+    Raises:
+        InputError: A number below 1.
+    """
+    portions = iter(lambda: list(itertools.islice(lines, _PORTION)), [])
+    return _spread(model, _score_portion, ((portion, batch_size) for portion in portions), num_workers)
+
+
+def _spread(
+    model: "Model", work: Callable[..., list[Any]], portions: Iterator[tuple[Any, ...]], num_workers: int
+) -> Iterator[Any]:
     if num_workers < 1:
         raise InputError(f"number of workers: expected 1 or more, received {num_workers}")
-    # Not at the top: a device that draws in one process need not load it.
+    # Not at the top: a device that works in one process need not load it.
     import multiprocessing
     from concurrent.futures import Future, ProcessPoolExecutor
 
     executor = ProcessPoolExecutor(
         num_workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(model,)
     )
-    working: deque[Future[list[Sample]]] = deque()
-    portions = _portions(count, first_index)
+    working: deque[Future[list[Any]]] = deque()
     try:
-        for first, size in portions:
-            working.append(executor.submit(_draw_portion, request, first, size, batch_size))
+        for portion in portions:
+            working.append(executor.submit(work, *portion))
             if len(working) == _AHEAD * num_workers:
                 yield from working.popleft().result()
         while working:
@@ -82,3 +107,7 @@ def _begin(model: "Model") -> None:
 
 def _draw_portion(request: Request, first_index: int, count: int, batch_size: int) -> list[Sample]:
     return list(_model.samples(request, count, batch_size=batch_size, first_index=first_index))
+
+
+def _score_portion(lines: Sequence[Tokens], batch_size: int) -> list[Float64]:
+    return list(scoring.iterate_log_probabilities(_model.step, lines, batch_size=batch_size))

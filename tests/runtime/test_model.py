@@ -178,6 +178,18 @@ def test_processes_draw_the_same_samples_in_the_same_order(model):
     assert list(model.samples(request, 9000, first_index=3, num_workers=2)) == alone
 
 
+def test_processes_score_the_same_lines_in_the_same_order(model):
+    lines = model.sample(300, seed=1) * 30  # more than two portions
+    received = list(model.scores(iter(lines), num_workers=2))
+    assert [score.text for score in received] == lines
+    for one, other in zip(received, model.scores(lines), strict=True):
+        np.testing.assert_allclose(one.log_probabilities, other.log_probabilities, atol=1e-5)
+    with pytest.raises(UnknownCharacterError, match="line 5,001: unknown character 'ß'"):
+        list(model.scores([*lines[:5000], "ß"], num_workers=2))
+
+
 def test_fewer_than_one_worker_is_refused(model):
     with pytest.raises(InputError, match="number of workers: expected 1 or more, received 0"):
         list(model.samples(model.request(), 5, num_workers=0))
+    with pytest.raises(InputError, match="number of workers: expected 1 or more, received 0"):
+        list(model.scores(["a"], num_workers=0))

@@ -42,6 +42,18 @@ def test_a_text_comes_back_with_bits_and_percentile_before_each_line(runtime_com
         assert float(percentile) == pytest.approx(score.percentile, abs=0.06)
 
 
+def test_processes_write_what_one_writes(runtime_command, bundle, tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text("\n".join(LINES * 2000), encoding="utf-8")
+    alone, together = (runtime_command("score", bundle, path, "--workers", count) for count in (1, 2))
+    assert (together.returncode, together.stderr) == (0, alone.stderr)
+    for one, other in zip(alone.stdout.splitlines(), together.stdout.splitlines(), strict=True):
+        (bits, percentile, text), (other_bits, other_percentile, other_text) = one.split("\t"), other.split("\t")
+        assert text == other_text
+        assert float(bits) == pytest.approx(float(other_bits), abs=2e-3)
+        assert float(percentile) == pytest.approx(float(other_percentile), abs=0.11)
+
+
 def test_the_summary_on_stderr_is_the_mean_a_character_of_all_lines(runtime_command, bundle, text_file):
     done = runtime_command("score", bundle, text_file)
     bits = load(bundle).bits_per_character(LINES)

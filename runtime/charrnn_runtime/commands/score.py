@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("error", "skip"),
         default="error",
         help="what to do with a character that the model has never seen (default: %(default)s)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that score, for large files (default: %(default)s)",
     )
     add("--batch-size", type=int, default=256, metavar="N", help="lines side by side (default: %(default)s)")
 
@@ -96,20 +104,16 @@ class _Total:
 
 
 def _scored(file: "ScoredFile", model: Model, options: argparse.Namespace) -> Iterator[tuple["Row", LineScore]]:
-    waiting: list[Row] = []
+    waiting: deque[Row] = deque()
 
     def texts() -> Iterator[str]:
         for row in file.rows():
             waiting.append(row)
             yield row.text
 
-    done = 0
-    for score in model.scores(texts(), unknown=options.unknown, batch_size=options.batch_size):
-        yield waiting[done], score
-        done += 1
-        if done == len(waiting):
-            waiting.clear()
-            done = 0
+    scores = model.scores(texts(), unknown=options.unknown, batch_size=options.batch_size, num_workers=options.workers)
+    for score in scores:
+        yield waiting.popleft(), score
 
 
 def _is_shown(score: LineScore, options: argparse.Namespace) -> bool:

@@ -157,7 +157,7 @@ def _text_schedule(
     # A short text has fewer or shorter streams, so that each has some windows.
     batch_size = options.batch_size or min(_TEXT_STREAMS, max(num_characters // (4 * _TEXT_WINDOW), 1))
     window = options.window or min(_TEXT_WINDOW, max((num_characters - 1) // (batch_size + 1), 2))
-    passes = min(max(27 * 1_000_000 / num_characters, 1), 60)
+    passes = min(max(24 * 1_000_000 / num_characters, 1), 60)
     steps = options.iterations or max(round(passes * num_characters / (batch_size * window) / 50) * 50, 300)
     schedule = {
         "lr": 0.004 * min(1.0, 224 / state_size),

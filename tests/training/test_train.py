@@ -21,6 +21,7 @@ from charrnn.record import TrainingResult
 from charrnn.run import HISTORY, TRAINING, Data, Run, RunConfig
 from charrnn.sides import LineSides
 from charrnn.split import Split
+from charrnn.team import Alone
 from charrnn.train import train
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.loading import RUN_WEIGHTS, open_model, read_arrays
@@ -290,3 +291,20 @@ def test_a_batch_counts_its_summed_loss_without_padding() -> None:
     untouched = Learner(SIZES, tiny_options(**NO_DROPOUT), 20)
     assert learner.learn(half, 0) == pytest.approx(untouched.learn(FULL, 0) / 2, rel=1e-5)
     assert half.num_characters == 10
+
+
+def test_halves_that_are_computed_side_by_side_learn_what_the_whole_learns() -> None:
+    options = tiny_options(dropout_embedding=0.3, dropout_recurrent=0.2)
+    whole, halves = (Learner(SIZES, options, 20, Alone(num_parts)) for num_parts in (1, 2))
+    random = np.random.default_rng(3)
+    for step in range(4):
+        tokens = random.integers(1, SIZES.vocab_size, (4, options.batch_size)).astype(np.int32)
+        batch = Batch(tokens[:-1], tokens[1:], goes_on=step > 0)
+        assert halves.learn(batch, step) == pytest.approx(whole.learn(batch, step), rel=1e-5)
+    one, other = whole.snapshot(), halves.snapshot()
+    for mine, others in ((one.weights, other.weights), (one.state, other.state)):
+        for name, array in mine.items():
+            np.testing.assert_allclose(others[name], array, atol=1e-5, err_msg=name)
+    halves.restore(one)
+    batch = Batch(FULL.inputs, FULL.targets, goes_on=True)
+    assert halves.learn(batch, 4) == pytest.approx(whole.learn(batch, 4), rel=1e-5)

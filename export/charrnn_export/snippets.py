@@ -16,13 +16,14 @@ Snippet = Callable[[Description], str]
 def snippets(description: Description) -> str:
     """Return a section of Markdown for each language."""
     return "\n\n".join(
-        f"### {title}\n\n```{language}\n{program(language, description)}\n```" for title, language in _TITLES.items()
+        f"### {title}\n\n```{language}\n{program(language, description)}\n```"
+        for language, (title, _) in _PROGRAMS.items()
     )
 
 
 def program(language: str, description: Description) -> str:
     """Return the program in one language: python, js, kotlin, swift or cpp."""
-    whole = _WRITERS[language](description)
+    whole = _PROGRAMS[language][1](description)
     # A newline is a character like the others in a text.
     return whole if description.mode == "lines" else re.sub(r"\n[^\n]*== 0[^\n]*(\n +break)?(?=\n)", "", whole)
 
@@ -176,12 +177,11 @@ std::string most_probable_line(Ort::Session& session, const std::vector<std::str
 }}"""
 
 
-_TITLES = {"Python": "python", "JavaScript": "js", "Kotlin": "kotlin", "Swift": "swift", "C++": "cpp"}
-
-_WRITERS: Mapping[str, Snippet] = {
-    "python": _python,
-    "js": _javascript,
-    "kotlin": _kotlin,
-    "swift": _swift,
-    "cpp": _cpp,
+_PROGRAMS: Mapping[str, tuple[str, Snippet]] = {
+    "python": ("Python", _python),
+    "js": ("JavaScript", _javascript),
+    "kotlin": ("Kotlin", _kotlin),
+    "swift": ("Swift", _swift),
+    "cpp": ("C++", _cpp),
 }
+"""Title and writer of each language, by the name that Markdown has for it."""

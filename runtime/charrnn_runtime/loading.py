@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from charrnn_runtime.attachment import MEMBER, ONNX_KEY, check_onnx, detach_from_tflite, read_npz_description
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
 from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, parse_json, read_bounded, read_json, sha256
-from charrnn_runtime.manifest import MANIFEST_NAME, SIGNATURE_NAME, Description, Manifest
+from charrnn_runtime.manifest import MANIFEST_NAME, SIGNATURE_NAME, Description, FileEntry, Manifest
 from charrnn_runtime.step import NumpyStep, Step, StepWeights
 
 Engine = Literal["auto", "onnxruntime", "litert", "numpy", "c"]
@@ -206,17 +206,18 @@ def step_files(manifest: Manifest, engine: Engine = "auto") -> list[str]:
 
     A file that holds the loop alone is none of them.
     """
-    names = _runnable(manifest, engine)
-    return [name for name in names if SIGNATURE_NAME in manifest.files[manifest.models()[name][0]].signatures]
+    return [name for name, entry in _runnable(manifest, engine).items() if SIGNATURE_NAME in entry.signatures]
 
 
-def _runnable(manifest: Manifest, engine: Engine) -> list[str]:
+def _runnable(manifest: Manifest, engine: Engine) -> dict[str, FileEntry]:
+    """Return what an engine runs, with the entry of its first file."""
     asked = {*_ENGINE_OF_SUFFIX.values()} if engine == "auto" else {engine}
-    return [
-        name
-        for name, files in manifest.models().items()
-        if ("c" if manifest.files[files[0]].format == "c" else _ENGINE_OF_SUFFIX.get(Path(name).suffix)) in asked
-    ]
+    entries = {name: manifest.files[files[0]] for name, files in manifest.models().items()}
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if ("c" if entry.format == "c" else _ENGINE_OF_SUFFIX.get(Path(name).suffix)) in asked
+    }
 
 
 def open_listed(bundle: Path, manifest: Manifest, name: str, *, num_threads: int = 1) -> LoadedStep:

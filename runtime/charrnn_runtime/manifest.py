@@ -215,7 +215,7 @@ class Manifest:
         """
         description = Description.from_json(value, name)
         try:
-            files = {file: _file_entry(entry) for file, entry in typed(value["files"], dict).items()}
+            files = {file: _file_entry(file, entry) for file, entry in typed(value["files"], dict).items()}
             training_lines = None if (entry := value.get("training_lines")) is None else _filter_entry(entry)
             held_out_sample = _held_out(value.get("held_out_sample"))
         except (KeyError, TypeError, ValueError) as error:
@@ -278,7 +278,7 @@ def generate_signature(units: tuple[int, ...], format: Format) -> dict[str, Any]
     }
 
 
-def _file_entry(value: Any) -> FileEntry:
+def _file_entry(name: str, value: Any) -> FileEntry:
     entry = FileEntry(**typed(value, dict))
     for field_value in (entry.format, entry.precision, entry.sha256):
         typed(field_value, str)
@@ -287,8 +287,19 @@ def _file_entry(value: Any) -> FileEntry:
         whole_number(entry.opset, 1)
     typed(entry.parity, dict)
     # Manifests of before there was a loop do not say.
-    signatures = typed(value.get("signatures", [SIGNATURE_NAME]), list)
-    return replace(entry, signatures=tuple(typed(name, str) for name in signatures))
+    signatures = tuple(typed(held, str) for held in typed(value.get("signatures", [SIGNATURE_NAME]), list))
+    # A kind of file that is not known yet is passed over; one that is must not be by damage.
+    if entry.format != "c":
+        _check_one_of(PurePosixPath(name).suffix, (f".{entry.format}",))
+    if entry.format in get_args(Format):
+        for held in signatures:
+            _check_one_of(held, (SIGNATURE_NAME, GENERATE_NAME))
+    return replace(entry, signatures=signatures)
+
+
+def _check_one_of(value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise ValueError(f"{value!r}: expected {' or '.join(legal)}")
 
 
 def _filter_entry(value: Any) -> FilterEntry:

@@ -67,7 +67,8 @@ def test_the_first_file_that_an_installed_engine_runs_is_taken(bundle, monkeypat
 
 def test_a_file_of_a_kind_that_is_not_known_is_passed_over(bundle):
     def add(value):
-        value["files"] = {"model.coreml": value["files"]["model.onnx"], **value["files"]}
+        unknown = {**value["files"]["model.onnx"], "format": "coreml", "signatures": ["other"]}
+        value["files"] = {"model.coreml": unknown, **value["files"]}
 
     edit_manifest(bundle, add)
     assert open_model(bundle).path.name == "model.onnx"
@@ -97,7 +98,25 @@ def test_a_bundle_with_one_flipped_bit_in_a_model_is_refused(small_bundle, name,
         open_model(small_bundle, engine=engine)
 
 
-def test_a_flipped_bit_in_the_manifest_is_refused_or_changes_nothing_of_the_model(small_bundle):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "tflite"},
+        {"format": "onny"},
+        {"signatures": ["stdp"]},
+        {"signatures": ["step", "generatd"]},
+    ],
+    ids=repr,
+)
+def test_an_entry_that_does_not_fit_its_file_is_refused_and_not_passed_over(bundle, change):
+    edit_manifest(bundle, lambda value: value["files"]["model.onnx"].update(change))
+    with pytest.raises(ModelFileError, match=r"manifest.json is damaged: its list of files lacks or garbles '.*expected"):
+        open_model(bundle)
+
+
+def test_a_flipped_bit_in_the_manifest_is_refused_or_changes_nothing_of_the_model(small_bundle, monkeypatch):
+    # No second engine that a file whose entry is damaged could be passed over for.
+    without_module(monkeypatch, "charrnn_runtime.litert_step")
     expected = open_model(small_bundle).description
     path, whole = small_bundle / "manifest.json", (small_bundle / "manifest.json").read_bytes()
     refused = 0

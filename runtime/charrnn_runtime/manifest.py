@@ -6,7 +6,7 @@ from a file is checked here, so that the rest of the runtime can rely on it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
@@ -215,18 +215,14 @@ class Manifest:
         """
         description = Description.from_json(value, name)
         try:
-            files = {file: _file_entry(file, entry) for file, entry in typed(value["files"], dict).items()}
+            listed = typed(value["files"], dict)
+            _check_names(listed, _LISTED_NAME, name)
+            files = {file: _file_entry(file, entry) for file, entry in listed.items()}
             training_lines = None if (entry := value.get("training_lines")) is None else _filter_entry(entry)
             held_out_sample = _held_out(value.get("held_out_sample"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
-        strange = [file for file in files if not _LISTED_NAME.fullmatch(file)]
-        strange += [entry.file for entry in (training_lines,) if entry and not _PLAIN_NAME.fullmatch(entry.file)]
-        if strange:
-            raise ModelFileError(
-                f"{name} is refused: the files of a bundle have plain names and stand beside it or one folder below, "
-                f"not {strange[0]!r}"
-            )
+        _check_names([training_lines.file] if training_lines else [], _PLAIN_NAME, name)
         return cls(description, files, training_lines, held_out_sample)
 
     def models(self) -> dict[str, list[str]]:
@@ -276,6 +272,14 @@ def generate_signature(units: tuple[int, ...], format: Format) -> dict[str, Any]
         },
         "outputs": {"tokens": {"dtype": "int32", "shape": ["batch", "steps"]}, **states_out},
     }
+
+
+def _check_names(names: Iterable[str], legal: re.Pattern[str], manifest: str) -> None:
+    if strange := [name for name in names if not legal.fullmatch(name)]:
+        raise ModelFileError(
+            f"{manifest} is refused: the files of a bundle have plain names and stand beside it or one folder below, "
+            f"not {strange[0]!r}"
+        )
 
 
 def _file_entry(name: str, value: Any) -> FileEntry:

@@ -110,7 +110,7 @@ def test_a_bundle_with_one_flipped_bit_in_a_model_is_refused(small_bundle, name,
 )
 def test_an_entry_that_does_not_fit_its_file_is_refused_and_not_passed_over(bundle, change):
     edit_manifest(bundle, lambda value: value["files"]["model.onnx"].update(change))
-    with pytest.raises(ModelFileError, match=r"manifest.json is damaged: its list of files lacks or garbles '.*expected"):
+    with pytest.raises(ModelFileError, match=r"manifest.json is damaged: its list of files .* '.*expected"):
         open_model(bundle)
 
 

@@ -144,7 +144,7 @@ def test_a_file_name_that_could_lead_elsewhere_is_refused(name):
 
 def test_a_file_may_stand_one_folder_deep_and_the_filter_of_the_lines_may_not():
     value = as_read(MANIFEST)
-    value["files"]["c-int8/charrnn_model.c"] = value["files"]["model.onnx"]
+    value["files"]["c-int8/charrnn_model.c"] = {**value["files"]["model.onnx"], "format": "c"}
     assert "c-int8/charrnn_model.c" in Manifest.from_json(value, "manifest.json").files
     value["training_lines"] = {
         **{"file": "c/lines", "bytes": 1, "sha256": "a" * 64},

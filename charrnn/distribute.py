@@ -53,6 +53,11 @@ class SpreadTeam:
         """See `charrnn.team.Team`."""
         return self._index == 0
 
+    @property
+    def fits_in_a_graph(self) -> bool:
+        """Python puts the wish to stop in before a step, and tells of a lost worker behind it."""
+        return False
+
     def rows(self, batch_size: int) -> Sequence[slice]:
         """An equal share for each device, in the order of the devices of all workers.
 
@@ -68,14 +73,13 @@ class SpreadTeam:
         """See `charrnn.team.Team`; what is returned raises OperationError when another worker is gone."""
         function = tf.function(self._spread(compute), reduce_retracing=True, autograph=False)
 
-        def shared(weights: Sequence[Tensor], parts: Parts) -> tuple[Tensor, list[Tensor], Parts]:
+        def shared(weights: Sequence[Tensor], parts: Parts) -> tuple[Tensor, list[Tensor], list[Tensor]]:
             with self._told_of_losses():
-                by_device = self._by_device([tf.nest.map_structure(tf.convert_to_tensor, part) for part in parts])
+                by_device = self._by_device(parts)
                 wish = tf.constant([float(self._wanted)])
                 nats, wishes, gradients, after = function(weights, by_device, wish)
                 self._agreed = bool(wishes.numpy() > 0)
-            by_array = [self._strategy.experimental_local_results(array) for array in after]
-            return nats, gradients, [tuple(array[device] for array in by_array) for device in range(self._num_here)]
+            return nats, gradients, list(self._strategy.experimental_local_results(after))
 
         return shared
 

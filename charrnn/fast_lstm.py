@@ -6,6 +6,7 @@ the automatic one adds up one product for the kernel at every time step, this on
 network is trained is not known here.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from charrnn.model import ModelSizes, Tensor
-
-Masks = Mapping[str, NDArray[np.uint8]]
-"""By name, 1 where a number stays and 0 where it is left out; what is not there leaves out nothing."""
 
 _RESOLUTION = 1 << 16
 """Shares are rounded to one part in so many: two random bytes a number."""
@@ -51,7 +49,7 @@ class Dropout:
                 shapes[f"output_{layer}"] = (batch_size, units)
         return shapes
 
-    def masks(self, sizes: ModelSizes, batch_size: int, seed: int, step: int) -> Masks:
+    def draw(self, sizes: ModelSizes, batch_size: int, seed: int, step: int) -> NDArray[np.uint8]:
         """Draw the masks of one step; they follow from the seed and the number of the step alone.
 
         Drawn by numpy, which takes a tenth of the time of XLA's own generator (measured).
@@ -61,18 +59,41 @@ class Dropout:
             batch_size: Lines, or streams of a text, side by side.
             seed: 0 to 2**64 - 1.
             step: The number of the step, from 0.
+
+        Returns:
+            uint8 [size of all masks]: 1 where a number stays, one mask behind the other, see `apart`.
         """
         counter = np.array([0, 0, 0, _MASK_STREAM], np.uint64)
-        random = np.random.Generator(np.random.Philox(key=np.array([seed, step], np.uint64), counter=counter))
-        return {
-            name: _draw(random, shape, getattr(self, name.partition("_")[0]))
-            for name, shape in self.shapes(sizes, batch_size).items()
-        }
+        random = np.random.Philox(key=np.array([seed, step], np.uint64), counter=counter)
+        shapes = self.shapes(sizes, batch_size)
+        ends = np.cumsum([math.prod(shape) for shape in shapes.values()], dtype=np.int64).tolist()
+        size = ends[-1] if ends else 0
+        # Whole words: `Generator.bytes` takes three times as long.
+        drawn = random.random_raw(-(-size // 4)).astype("<u8", copy=False).view("<u2")
+        stays = np.empty(size, np.bool_)
+        for name, begin, end in zip(shapes, [0, *ends], ends, strict=False):
+            np.greater_equal(drawn[begin:end], round(self._share_of(name) * _RESOLUTION), out=stays[begin:end])
+        return stays.view(np.uint8)
 
+    def apart(self, drawn: Tensor, sizes: ModelSizes, batch_size: int) -> dict[str, Tensor]:
+        """Return by name the masks that `draw` has drawn, as their shapes are."""
+        masks, begin = {}, 0
+        for name, shape in self.shapes(sizes, batch_size).items():
+            end = begin + math.prod(shape)
+            masks[name], begin = tf.reshape(drawn[begin:end], shape), end
+        return masks
 
-def _draw(random: np.random.Generator, shape: tuple[int, int], share: float) -> NDArray[np.uint8]:
-    drawn = np.frombuffer(random.bytes(2 * shape[0] * shape[1]), np.uint16).reshape(shape)
-    return (drawn >= round(share * _RESOLUTION)).astype(np.uint8)
+    def left(self, name: str, values: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
+        """Return what stays of some values where a mask is for them, scaled up so that the mean stays."""
+        if not self._share_of(name):
+            return values
+        # What `draw` leaves out is a whole number of parts.
+        share = round(self._share_of(name) * _RESOLUTION) / _RESOLUTION
+        return values * (tf.cast(masks[name], tf.float32) / (1.0 - share))
+
+    def _share_of(self, name: str) -> float:
+        share: float = getattr(self, name.partition("_")[0])
+        return share
 
 
 def sequence_logits(
@@ -91,14 +112,14 @@ def sequence_logits(
         inputs: int32 [time, batch], tokens.
         state: h and c of each layer before the first token, float32 [batch, units] each.
         dropout: What is left out.
-        masks: Where; drawn by `Dropout.masks` as uint8.
+        masks: Where: uint8, by name, see `Dropout.apart`.
 
     Returns:
         The logits, float32 [time, batch, vocab_size], and the state after the last token.
     """
     weights = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
-    left = _Left(masks or {}, dropout)
-    hidden = left.of("embedding", tf.gather(weights["embedding"], inputs))
+    masks = masks or {}
+    hidden = dropout.left("embedding", tf.gather(weights["embedding"], inputs), masks)
     after: list[Tensor] = []
     for layer in range(len(state) // 2):
         kernel, bias, recurrent = (weights[f"lstm_{layer}/{name}"] for name in ("kernel", "bias", "recurrent_kernel"))
@@ -107,27 +128,11 @@ def sequence_logits(
             projected = tf.gather(tf.matmul(weights["embedding"], kernel) + bias, inputs)
         else:
             projected = product(hidden, kernel) + bias
-        recurrent = left.of(f"recurrent_{layer}", recurrent)
+        recurrent = dropout.left(f"recurrent_{layer}", recurrent, masks)
         outputs, cells = run_lstm(projected, recurrent, state[2 * layer], state[2 * layer + 1])
         after += [tf.stop_gradient(outputs[-1]), tf.stop_gradient(cells)]
-        hidden = left.of(f"output_{layer}", outputs)
+        hidden = dropout.left(f"output_{layer}", outputs, masks)
     return product(hidden, weights["projection/kernel"]) + weights["projection/bias"], tuple(after)
-
-
-@dataclass(frozen=True)
-class _Left:
-    """Leaves numbers out, and scales up the others so that the mean stays."""
-
-    masks: Mapping[str, Tensor]
-    dropout: Dropout
-
-    def of(self, name: str, values: Tensor) -> Tensor:
-        share = getattr(self.dropout, name.partition("_")[0])
-        if not share:
-            return values
-        # What `_draw` leaves out is a whole number of parts.
-        share = round(share * _RESOLUTION) / _RESOLUTION
-        return values * (tf.cast(self.masks[name], tf.float32) / (1.0 - share))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

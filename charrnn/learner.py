@@ -4,7 +4,8 @@ A step is a pure function of what is here, a batch and the step's number, so a `
 to go on from where it was, to the bit. Where batches come from, and when to stop, is not known here.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -50,16 +51,21 @@ class Learner:
         self._dropout = Dropout(options.dropout_embedding, options.dropout_output, options.dropout_recurrent)
         self._characters_per_batch = characters_per_batch
         self._rows = team.rows(options.batch_size)
-        self._num_rows = self._rows[0].stop - self._rows[0].start
-        start = tuple(tf.constant(array) for array in zero_state(sizes.units, self._num_rows))
-        self._start = [start] * len(self._rows)
-        self._states: Sequence[tuple[Tensor, ...]] = self._start
+        self._rows_here = slice(self._rows[0].start, self._rows[-1].stop)
+        self._state_sizes = [array.shape[1] for array in zero_state(sizes.units, 1)]
+        self._start = tf.zeros(self._state_shape(self._rows_here))
+        self._state = self._start
         # XLA compiles the gradients once for each width; the update knows no width and is compiled once.
         gradients = tf.function(
-            self._compute_gradients, input_signature=self._signature(), jit_compile=True, autograph=False
+            self._compute_gradients, input_signature=self._gradients_signature(), jit_compile=True, autograph=False
         )
         self._shared = team.share(gradients)
         self._update = tf.function(self._apply_gradients, jit_compile=True, autograph=False)
+        self._step: Callable[..., tuple[Tensor, Tensor]] = self._change
+        if team.fits_in_a_graph:
+            # TensorFlow computes the parts side by side, on as many cores as there are.
+            whole = tf.function(self._change, input_signature=self._step_signature(), autograph=False)
+            self._step = whole.get_concrete_function()
 
     def learn(self, batch: Batch, step: int) -> float:
         """Do one step.
@@ -71,21 +77,14 @@ class Learner:
         Returns:
             The batch's summed loss in nats, before the step.
         """
-        masks = self._dropout.masks(self._sizes, self._options.batch_size, self._options.seed, step)
-        targets = batch.targets if batch.wanted is None else batch.wanted
-        before = self._states if batch.goes_on else self._start
-        parts = [
-            (
-                batch.inputs[:, rows],
-                targets[:, rows],
-                state,
-                {name: mask[rows] if _is_by_row(name) else mask for name, mask in masks.items()},
-            )
-            for rows, state in zip(self._rows, before, strict=True)
-        ]
-        weights = [tf.convert_to_tensor(variable.value) for variable in self._variables.values()]
-        nats, gradients, self._states = self._shared(weights, parts)
-        self._update(gradients, tf.constant(step, tf.float32))
+        # Few and plain arguments: TensorFlow looks at each of them in Python.
+        nats, self._state = self._step(
+            tf.convert_to_tensor(batch.inputs),
+            tf.convert_to_tensor(batch.targets if batch.wanted is None else batch.wanted),
+            self._state if batch.goes_on else self._start,
+            tf.convert_to_tensor(self._dropout.draw(self._sizes, self._options.batch_size, self._options.seed, step)),
+            tf.constant(step, tf.float32),
+        )
         return float(nats)
 
     def learning_rate(self, step: int) -> float:
@@ -98,12 +97,13 @@ class Learner:
 
     def snapshot(self) -> Snapshot:
         """Return copies of all that a step changes, of the rows of all workers; all must call it at the same step."""
-        state = [np.concatenate([array.numpy() for array in arrays]) for arrays in zip(*self._states, strict=True)]
         return Snapshot(
             weights=arrays_of(self.model),
             averages=self.averaged_arrays(),
             optimizer=_numbered(variable.numpy() for variable in self._optimizer.variables),
-            state=_numbered(self._team.gather(state)),
+            state=_numbered(
+                self._team.gather([array.numpy() for array in tf.split(self._state, self._state_sizes, axis=1)])
+            ),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -122,34 +122,72 @@ class Learner:
                 variable.assign(arrays[name])
         for variable, array in zip(self._optimizer.variables, optimizer, strict=True):
             variable.assign(array)
-        self._states = [tuple(tf.constant(array[rows]) for array in state) for rows in self._rows]
+        self._state = tf.concat([array[self._rows_here] for array in state], axis=1)
 
-    def _signature(self) -> list[Any]:
-        tokens = tf.TensorSpec([None, self._num_rows], tf.int32)
-        wanted = tf.TensorSpec([None, self._num_rows, self._sizes.vocab_size], tf.float32)
-        states = tuple(tf.TensorSpec(array.shape, tf.float32) for array in self._start[0])
-        shapes = self._dropout.shapes(self._sizes, self._num_rows)
+    def _state_shape(self, rows: slice) -> tuple[int, int]:
+        """One array holds h and c of all layers, side by side."""
+        return rows.stop - rows.start, sum(self._state_sizes)
+
+    def _step_signature(self) -> list[Any]:
+        batch_size = self._options.batch_size
+        shapes = self._dropout.shapes(self._sizes, batch_size).values()
+        return [
+            *self._batch_signature(slice(0, batch_size)),
+            tf.TensorSpec([sum(math.prod(shape) for shape in shapes)], tf.uint8),
+            tf.TensorSpec([], tf.float32),
+        ]
+
+    def _gradients_signature(self) -> list[Any]:
         weights = [tf.TensorSpec(variable.shape, tf.float32) for variable in self._variables.values()]
-        targets = wanted if self._options.teacher_iterations else tokens
+        rows = self._rows[0]
+        shapes = self._dropout.shapes(self._sizes, rows.stop - rows.start)
         masks = {name: tf.TensorSpec(shape, tf.uint8) for name, shape in shapes.items()}
-        return [weights, tokens, targets, states, masks]
+        return [weights, *self._batch_signature(rows), masks]
+
+    def _batch_signature(self, rows: slice) -> list[Any]:
+        num_rows = rows.stop - rows.start
+        tokens = tf.TensorSpec([None, num_rows], tf.int32)
+        wanted = tf.TensorSpec([None, num_rows, self._sizes.vocab_size], tf.float32)
+        targets = wanted if self._options.teacher_iterations else tokens
+        return [tokens, targets, tf.TensorSpec(self._state_shape(rows), tf.float32)]
+
+    def _change(
+        self, inputs: Tensor, targets: Tensor, state: Tensor, drawn: Tensor, step: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Change the weights by what is learned from all rows of a batch; return the loss, and the state after it."""
+        weights = [tf.convert_to_tensor(variable.value) for variable in self._variables.values()]
+        masks = self._dropout.apart(drawn, self._sizes, self._options.batch_size)
+        first = self._rows_here.start
+        parts = [
+            (
+                inputs[:, rows],
+                targets[:, rows],
+                state[rows.start - first : rows.stop - first],
+                {name: mask[rows] if _is_by_row(name) else mask for name, mask in masks.items()},
+            )
+            for rows in self._rows
+        ]
+        nats, gradients, states = self._shared(weights, parts)
+        self._update(gradients, step)
+        return nats, tf.concat(states, axis=0)
 
     def _compute_gradients(
         self,
         weights: Sequence[Tensor],
         inputs: Tensor,
         targets: Tensor,
-        state: tuple[Tensor, ...],
+        state: Tensor,
         masks: Mapping[str, Tensor],
-    ) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
         values = dict(zip(self._variables, weights, strict=True))
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            logits, after = sequence_logits(values, inputs, state, self._dropout, masks)
+            before = tuple(tf.split(state, self._state_sizes, axis=1))
+            logits, after = sequence_logits(values, inputs, before, self._dropout, masks)
             nats = summed_loss(logits, targets)
             loss = nats / self._characters_per_batch
         gradients = tape.gradient(loss, list(weights))
-        return nats, [tf.convert_to_tensor(gradient) for gradient in gradients], after
+        return nats, [tf.convert_to_tensor(gradient) for gradient in gradients], tf.concat(after, axis=1)
 
     def _apply_gradients(self, gradients: list[Tensor], done: Tensor) -> None:
         variables = self._variables.values()

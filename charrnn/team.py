@@ -6,20 +6,18 @@ to stop. Everything else follows from the seed and the number of the step.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from charrnn_runtime.manifest import Mode
 from charrnn_runtime.step import Float32
 
-Compute = Callable[..., tuple[Any, list[Any], tuple[Any, ...]]]
+Compute = Callable[..., tuple[Any, list[Any], Any]]
 """(weights, inputs, targets, state, masks) -> (summed loss, gradients, state after): see `charrnn.learner`."""
 
 Parts = Sequence[tuple[Any, ...]]
-"""Something of each part of a batch that is worked on here, in the order of `Team.rows`."""
+"""The arguments behind the weights, for each part of a batch that is worked on here, in the order of `Team.rows`."""
 
-Shared = Callable[[Sequence[Any], Parts], tuple[Any, list[Any], Parts]]
-"""(weights, further arguments of each part) -> (loss and gradients of all rows of the batch, state after each part)."""
+Shared = Callable[[Sequence[Any], Parts], tuple[Any, list[Any], list[Any]]]
+"""(weights, parts) -> (loss and gradients of all rows of the batch, state after each part)."""
 
 
 class Team(Protocol):
@@ -28,6 +26,11 @@ class Team(Protocol):
     @property
     def is_chief(self) -> bool:
         """Whether this one keeps the run, and answers for all."""
+        ...
+
+    @property
+    def fits_in_a_graph(self) -> bool:
+        """Whether what `share` returns can be part of a larger TensorFlow graph, since no Python need run in it."""
         ...
 
     def rows(self, batch_size: int) -> Sequence[slice]:
@@ -56,9 +59,13 @@ class Team(Protocol):
 
 
 class Alone:
-    """One process on one device does it all, in one part or in some that threads compute side by side."""
+    """One process on one device does it all.
 
-    def __init__(self, num_parts: int = 1) -> None:
+    It computes a batch in two halves, which TensorFlow does side by side: on two cores in half of the time that it
+    needs when it spreads one computation over them by itself (measured), and on one in the same time.
+    """
+
+    def __init__(self, num_parts: int = 2) -> None:
         """Do it all.
 
         Args:
@@ -72,6 +79,11 @@ class Alone:
         """There is nobody else."""
         return True
 
+    @property
+    def fits_in_a_graph(self) -> bool:
+        """Nobody has to be waited for."""
+        return True
+
     def rows(self, batch_size: int) -> Sequence[slice]:
         """All of them."""
         num_parts = self._num_parts if batch_size % self._num_parts == 0 else 1
@@ -80,13 +92,9 @@ class Alone:
 
     def share(self, compute: Compute) -> Shared:
         """Compute every part, and add them up in their order."""
-        threads = ThreadPoolExecutor(self._num_parts)
 
-        def shared(weights: Sequence[Any], parts: Parts) -> tuple[Any, list[Any], Parts]:
-            if len(parts) == 1:
-                nats, gradients, after = compute(weights, *parts[0])
-                return nats, gradients, [after]
-            computed = list(threads.map(lambda part: compute(weights, *part), parts))
+        def shared(weights: Sequence[Any], parts: Parts) -> tuple[Any, list[Any], list[Any]]:
+            computed = [compute(weights, *part) for part in parts]
             gradients = [sum(each[1:], each[0]) for each in zip(*(one[1] for one in computed), strict=True)]
             return sum(one[0] for one in computed), gradients, [one[2] for one in computed]
 
@@ -107,12 +115,3 @@ class Alone:
     def stops(self, wanted: bool) -> bool:
         """Nobody else has a say."""
         return wanted
-
-
-def alone(mode: Mode) -> Alone:
-    """Return one process for lines or a text.
-
-    The windows of a text are computed in two halves: on two cores in half of the time that TensorFlow needs when it
-    spreads one computation over them by itself. Batches of short lines gain nothing (both measured).
-    """
-    return Alone(2 if mode == "text" else 1)

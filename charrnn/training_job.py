@@ -18,7 +18,7 @@ from charrnn.recipe import resolve, teacher_networks, teacher_state_size
 from charrnn.record import TrainingResult, figures
 from charrnn.run import CONFIG, SPLITS, TEACHER, Run, RunConfig, read_config
 from charrnn.sides import LineSides, Sides, read_sides
-from charrnn.team import Team, alone
+from charrnn.team import Alone, Team
 from charrnn_runtime.errors import InputError, ModelFileError
 from charrnn_runtime.files import MAX_MODEL_BYTES, read_bounded, read_json
 from charrnn_runtime.loading import ARTIFACTS, RUN_DESCRIPTION, RUN_WEIGHTS, newest_run, parse_arrays
@@ -143,7 +143,7 @@ class TrainingJob:
         A report that cannot be made is no failure of the training: the run is complete by then, the reporter is told,
         and `charrnn report` makes it later.
         """
-        result = self._train(reporter, team or alone(self.run.config.options.mode), self.baseline)
+        result = self._train(reporter, team or Alone(), self.baseline)
         reporter.report(_write_report(self.run.path))
         return result
 

@@ -14,7 +14,7 @@ from charrnn.held_out import HeldOutFiles
 from charrnn.meeting import meet
 from charrnn.options import TrainingOptions
 from charrnn.progress import Reporter
-from charrnn.team import Team, alone
+from charrnn.team import Alone, Team
 from charrnn.tensorflow_setup import load_tensorflow, require
 from charrnn.training_job import TrainingJob
 from charrnn.training_report import TerminalReport
@@ -181,7 +181,7 @@ def _carry_out(job: TrainingJob, way: Distribution, *, tensorboard: bool) -> Non
 def _join(job: TrainingJob, way: Distribution) -> Team | None:
     """Return who trains together; None if the chief has nothing left to train."""
     if way.name == "alone":
-        return alone(job.run.config.options.mode)
+        return Alone()
     from charrnn.distribute import form_team
 
     if way.cluster is not None and not meet(way.cluster, job.run.config.digest):

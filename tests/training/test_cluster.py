@@ -80,16 +80,16 @@ def test_a_batch_that_cannot_be_shared_out_names_the_nearest_sizes(size: int, ne
         check_batch_size(size, 3)
 
 
-def test_parts_that_threads_compute_are_added_up_in_their_order() -> None:
+def test_parts_are_added_up_in_their_order() -> None:
     def compute(weights: Sequence[int], number: int) -> tuple[int, list[int], tuple[int]]:
         return number, [weight * number for weight in weights], (-number,)
 
     assert Alone(3).share(compute)([10, 100], [(1,), (2,), (3,)]) == (6, [60, 600], [(-1,), (-2,), (-3,)])
-    assert Alone().share(compute)([10], [(4,)]) == (4, [40], [(-4,)])
+    assert Alone(1).share(compute)([10], [(4,)]) == (4, [40], [(-4,)])
 
 
 def test_one_alone_has_all_rows_and_decides_alone() -> None:
-    assert Alone().rows(5) == [slice(0, 5)]
+    assert Alone(1).rows(6) == [slice(0, 6)]
     assert Alone(2).rows(6) == [slice(0, 3), slice(3, 6)]
     assert Alone(2).rows(5) == [slice(0, 5)]
     assert Alone().ask_number(lambda: 2.5) == 2.5

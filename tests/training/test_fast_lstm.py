@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from charrnn.fast_lstm import Dropout, sequence_logits
 from charrnn.learner import summed_loss
@@ -87,9 +88,14 @@ def test_gradients_of_a_later_window_are_those_of_keras_from_that_state(sizes: M
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-6, err_msg=name)
 
 
+def drawn(dropout: Dropout, sizes: ModelSizes, batch_size: int, seed: int, step: int) -> dict[str, NDArray[np.uint8]]:
+    masks = dropout.apart(dropout.draw(sizes, batch_size, seed, step), sizes, batch_size)
+    return {name: np.array(mask) for name, mask in masks.items()}
+
+
 def dropped_logits(dropout: Dropout, seed: int, step: int) -> Float32:
     model, tokens = build_model(SIZES[0], seed=8), some_tokens(SIZES[0], (6, 4))
-    masks = dropout.masks(SIZES[0], 4, seed, step)
+    masks = drawn(dropout, SIZES[0], 4, seed, step)
     return np.array(sequence_logits(values_of(model), tokens, zero_state(SIZES[0].units, 4), dropout, masks)[0])
 
 
@@ -105,7 +111,7 @@ def test_dropout_follows_from_the_seed_and_the_step(dropout: Dropout) -> None:
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
 def test_masks_leave_out_their_share(share: float) -> None:
     sizes = ModelSizes(9, 100, (60, 50))
-    masks = Dropout(share, share, share).masks(sizes, 100, 1, 2)
+    masks = drawn(Dropout(share, share, share), sizes, 100, 1, 2)
     assert masks.keys() == {"embedding", "recurrent_0", "output_0", "recurrent_1", "output_1"}
     for name, mask in masks.items():
         assert mask.mean() == pytest.approx(1 - share, abs=0.03), name
@@ -121,7 +127,7 @@ def test_output_dropout_leaves_out_the_same_units_for_a_whole_line_and_others_fo
     gates = np.repeat(np.array([20, -20, 20, 20], np.float32), 40)
     weights = constant | {"projection/kernel": tf.constant(halves), "lstm_0/bias": tf.constant(gates)}
     dropout, tokens = Dropout(output=0.5), np.zeros((5, 30), np.int32)
-    masks = dropout.masks(sizes, 30, 1, 1)
+    masks = drawn(dropout, sizes, 30, 1, 1)
     logits = np.array(sequence_logits(weights, tokens, zero_state((40,), 30), dropout, masks)[0])
     np.testing.assert_allclose(logits, np.broadcast_to(logits[:1], logits.shape), rtol=1e-5)
     assert len(np.unique(logits[0].round(3), axis=0)) > 10

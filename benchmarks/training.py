@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="a list")
     parser.add_argument("--units", type=int, nargs="+", default=[128, 256], help="of the one layer")
-    parser.add_argument("--lines", type=int, default=2048, help="lines an epoch, drawn from the list")
+    parser.add_argument("--lines", type=int, default=8192, help="lines an epoch, drawn from the list")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)), help="cores, and threads")
     parser.add_argument("--reach", type=float, help="measure the time to this validation loss instead")
     parser.add_argument("--worker", nargs=2, metavar=("NAME", "LR"), help=argparse.SUPPRESS)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from charrnn.batches import Batch
 from charrnn.checkpoint import Snapshot
 from charrnn.fast_lstm import Dropout, sequence_logits
-from charrnn.model import ModelSizes, Tensor, arrays_of, build_model, check_arrays, variables_of
+from charrnn.model import ModelSizes, Tensor, arrays_of, build_model, check_arrays
 from charrnn.options import ResolvedOptions
+from charrnn.packing import Packing
 from charrnn.team import Alone, Team
 from charrnn_runtime.errors import ModelFileError
 from charrnn_runtime.step import Float32, zero_state
@@ -42,12 +43,15 @@ class Learner:
                 every character weighs the same.
             team: Who works on a batch.
         """
-        self.model = build_model(sizes, seed=options.seed)
         self._sizes, self._options, self._team = sizes, options, team
-        self._variables = variables_of(self.model)
+        self._packing = Packing.of(sizes.shapes())
+        start = self._packing.vectors_of(arrays_of(build_model(sizes, seed=options.seed)))
+        self._weights = [
+            keras.Variable(vector, name=name) for vector, name in zip(start, ("matrices", "biases"), strict=True)
+        ]
+        self._averages = [tf.Variable(vector) for vector in start]
         self._schedule = _schedule(options)
-        self._optimizer = _optimizer(options, self._schedule, list(self._variables.values()))
-        self._averages = {name: tf.Variable(variable) for name, variable in self._variables.items()}
+        self._optimizer = _optimizer(options, self._schedule, *self._weights)
         self._dropout = Dropout(options.dropout_embedding, options.dropout_output, options.dropout_recurrent)
         self._characters_per_batch = characters_per_batch
         self._rows = team.rows(options.batch_size)
@@ -91,14 +95,18 @@ class Learner:
         """Return the learning rate of step number `step`."""
         return float(self._schedule(step))
 
+    def arrays(self) -> dict[str, Float32]:
+        """Return copies of the weights by name."""
+        return self._packing.arrays_of([variable.value for variable in self._weights])
+
     def averaged_arrays(self) -> dict[str, Float32]:
         """Return copies of the averaged weights by name."""
-        return {name: np.array(average.numpy(), np.float32) for name, average in self._averages.items()}
+        return self._packing.arrays_of(self._averages)
 
     def snapshot(self) -> Snapshot:
         """Return copies of all that a step changes, of the rows of all workers; all must call it at the same step."""
         return Snapshot(
-            weights=arrays_of(self.model),
+            weights=self.arrays(),
             averages=self.averaged_arrays(),
             optimizer=_numbered(variable.numpy() for variable in self._optimizer.variables),
             state=_numbered(
@@ -117,9 +125,9 @@ class Learner:
         optimizer, state = (_in_order(part) for part in (snapshot.optimizer, snapshot.state))
         _check_shapes("optimizer", optimizer, self._optimizer.variables)
         _check_shapes("state", state, zero_state(self._sizes.units, self._options.batch_size))
-        for variables, arrays in ((self._variables, snapshot.weights), (self._averages, snapshot.averages)):
-            for name, variable in variables.items():
-                variable.assign(arrays[name])
+        for variables, arrays in ((self._weights, snapshot.weights), (self._averages, snapshot.averages)):
+            for variable, vector in zip(variables, self._packing.vectors_of(arrays), strict=True):
+                variable.assign(vector)
         for variable, array in zip(self._optimizer.variables, optimizer, strict=True):
             variable.assign(array)
         self._state = tf.concat([array[self._rows_here] for array in state], axis=1)
@@ -138,7 +146,7 @@ class Learner:
         ]
 
     def _gradients_signature(self) -> list[Any]:
-        weights = [tf.TensorSpec(variable.shape, tf.float32) for variable in self._variables.values()]
+        weights = [tf.TensorSpec(shape, tf.float32) for shape in self._packing.shapes]
         rows = self._rows[0]
         shapes = self._dropout.shapes(self._sizes, rows.stop - rows.start)
         masks = {name: tf.TensorSpec(shape, tf.uint8) for name, shape in shapes.items()}
@@ -155,7 +163,7 @@ class Learner:
         self, inputs: Tensor, targets: Tensor, state: Tensor, drawn: Tensor, step: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Change the weights by what is learned from all rows of a batch; return the loss, and the state after it."""
-        weights = [tf.convert_to_tensor(variable.value) for variable in self._variables.values()]
+        weights = self._packing.unpack([tf.convert_to_tensor(variable.value) for variable in self._weights])
         masks = self._dropout.apart(drawn, self._sizes, self._options.batch_size)
         first = self._rows_here.start
         parts = [
@@ -179,7 +187,7 @@ class Learner:
         state: Tensor,
         masks: Mapping[str, Tensor],
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        values = dict(zip(self._variables, weights, strict=True))
+        values = dict(zip(self._packing.names, weights, strict=True))
         with tf.GradientTape() as tape:
             tape.watch(weights)
             before = tuple(tf.split(state, self._state_sizes, axis=1))
@@ -190,11 +198,10 @@ class Learner:
         return nats, [tf.convert_to_tensor(gradient) for gradient in gradients], tf.concat(after, axis=1)
 
     def _apply_gradients(self, gradients: list[Tensor], done: Tensor) -> None:
-        variables = self._variables.values()
-        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._optimizer.apply_gradients(zip(self._packing.pack(gradients), self._weights, strict=True))
         # The first steps' average forgets its start faster: (1 + n) / (10 + n), as TensorFlow's own averages do.
         decay = tf.minimum(self._options.average_decay, (1.0 + done) / (10.0 + done))
-        for average, variable in zip(self._averages.values(), variables, strict=True):
+        for average, variable in zip(self._averages, self._weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * variable.value)
 
 
@@ -239,8 +246,8 @@ def _schedule(options: ResolvedOptions) -> Any:
     )
 
 
-def _optimizer(options: ResolvedOptions, schedule: Any, variables: list[Any]) -> Any:
+def _optimizer(options: ResolvedOptions, schedule: Any, matrices: Any, biases: Any) -> Any:
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay, global_clipnorm=options.clip_norm)
-    optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
-    optimizer.build(variables)
+    optimizer.exclude_from_weight_decay(var_list=[biases])
+    optimizer.build([matrices, biases])
     return optimizer

@@ -13,7 +13,7 @@ import pytest
 from charrnn.batches import PADDING, Batch
 from charrnn.evaluation import score_lines, step_of
 from charrnn.learner import Learner
-from charrnn.model import ModelSizes, arrays_of
+from charrnn.model import ModelSizes
 from charrnn.options import ResolvedOptions, TrainingOptions
 from charrnn.progress import Progress, SampledLine, Silent
 from charrnn.recipe import resolve
@@ -257,9 +257,9 @@ FULL = Batch(np.ones((2, 10), np.int32), np.full((2, 10), 2, np.int32))
 
 def test_decay_shrinks_matrices_and_leaves_biases() -> None:
     learner = Learner(SIZES, tiny_options(lr=0.1, weight_decay=0.5, warmup=0), 20)
-    before = arrays_of(learner.model)
+    before = learner.arrays()
     assert learner.learn(EMPTY, 0) == 0
-    for name, array in arrays_of(learner.model).items():
+    for name, array in learner.arrays().items():
         factor = 1 if "bias" in name else 1 - 0.1 * 0.5
         np.testing.assert_allclose(array, factor * before[name], rtol=1e-6, err_msg=name)
 
@@ -267,9 +267,9 @@ def test_decay_shrinks_matrices_and_leaves_biases() -> None:
 @pytest.mark.parametrize(("average_decay", "first"), [(0.0, 0.0), (0.05, 0.05), (0.9, 0.1)])
 def test_averages_follow_the_weights_faster_at_the_start(average_decay: float, first: float) -> None:
     learner = Learner(SIZES, tiny_options(average_decay=average_decay, warmup=0), 20)
-    before = arrays_of(learner.model)
+    before = learner.arrays()
     learner.learn(FULL, 0)
-    after = arrays_of(learner.model)
+    after = learner.arrays()
     assert not np.allclose(before["projection/bias"], after["projection/bias"])
     for name, array in learner.averaged_arrays().items():
         np.testing.assert_allclose(array, first * before[name] + (1 - first) * after[name], atol=1e-7, err_msg=name)

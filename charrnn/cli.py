@@ -1,23 +1,15 @@
-"""The command line `charrnn`: which commands there are, and how they start and end.
+"""Where `charrnn` starts, and how it ends.
 
-Each command is a module of `charrnn.commands` that holds its options and its printing. Those that a device needs are
-the runtime's own (`charrnn_runtime.command_line`) and are handed over as they are.
+A device's own commands go to the runtime at once: Typer, which the others are made with (`charrnn.app`), takes longer
+to load than a model.
 """
 
-import importlib.metadata
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-import typer
-from typer.exceptions import TyperException
-
-from charrnn.commands.export import export
-from charrnn.commands.report import report
-from charrnn.commands.train import train
-from charrnn.contestant import keras_contestant
 from charrnn_runtime import command_line, terminal
-from charrnn_runtime.errors import InputError
+from charrnn_runtime.step import Step
 
 PROGRAM = "charrnn"
 
@@ -25,56 +17,23 @@ PROGRAM = "charrnn"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Carry out a command line and end the process with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(terminal.run(lambda: _dispatch(words), debug="--debug" in words))
+    if words and words[0] in command_line.SUMMARIES:
+        sys.exit(run_on_device(words))
+    sys.exit(terminal.run(lambda: _carry_out(words), debug="--debug" in words))
 
 
-def build_app() -> typer.Typer:
-    """Return the commands as a Typer application, in the order of a first visit."""
-    app = typer.Typer(
-        help="Train a character-level language model on your lines, export it, and run it anywhere.",
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
-    app.callback()(_program)
-    app.command("train")(train)
-    app.command("export")(export)
-    app.command("report")(report)
-    for name, summary in command_line.SUMMARIES.items():
-        settings = {"ignore_unknown_options": True, "allow_extra_args": True}
-        app.command(name, help=summary, add_help_option=False, context_settings=settings)(_hand_over(name))
-    return app
+def run_on_device(words: Sequence[str]) -> int:
+    """Carry out a command of the runtime and return its exit code."""
+    return command_line.main(words, prog=PROGRAM, contestants=_keras_contestant)
 
 
-def _dispatch(words: list[str]) -> None:
-    try:
-        exit_code = build_app()(args=words, prog_name=PROGRAM, standalone_mode=False)
-    except TyperException as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        raise InputError(f"{message.rstrip('.')}; `{PROGRAM} --help` lists what there is") from error
-    if exit_code:
-        sys.exit(exit_code)
+def _carry_out(words: list[str]) -> None:
+    from charrnn.app import carry_out
+
+    carry_out(words)
 
 
-def _hand_over(name: str) -> Callable[[typer.Context], None]:
-    def command(context: typer.Context) -> None:
-        raise typer.Exit(command_line.main([name, *context.args], prog=PROGRAM, contestants=keras_contestant))
+def _keras_contestant(model: Path) -> Mapping[str, tuple[str, Callable[[], Step]]]:
+    from charrnn.contestant import keras_contestant
 
-    return command
-
-
-def _program(
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=lambda on: _version(on)),
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    pass
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"charrnn {importlib.metadata.version('charrnn-edge')}")
-        raise typer.Exit()
+    return keras_contestant(model)

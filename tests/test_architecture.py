@@ -79,3 +79,15 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_command_of_a_device_does_not_wait_for_the_library_of_the_others() -> None:
+    script = (
+        "import sys, charrnn.cli\n"
+        "try: charrnn.cli.main(['sample', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('typer' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0].startswith("usage: charrnn sample")
+    assert done.stdout.splitlines()[-1] == "False"

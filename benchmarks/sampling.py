@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="an exported run")
     parser.add_argument(
-        "--lines", type=int, default=8192, help="lines a measurement at batch 256; an eighth at batch 1"
+        "--lines", type=int, default=65536, help="lines a measurement at batch 256; an eighth at batch 1"
     )
     options = parser.parse_args()
     steps = engines(options.run)

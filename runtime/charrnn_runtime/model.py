@@ -164,7 +164,7 @@ class Model:
             draw = partial(generation.sample_text, self._loop)
         drawn = draw(self.step, request, count, batch_size=batch_size, first_index=first_index)
         for sample in drawn:
-            yield Sample(sample.index, decode(sample.tokens.tolist()), sample.ended)
+            yield Sample(sample.number, decode(sample.tokens.tolist()), sample.ended)
 
     def training_lines(self) -> "TrainingLines":
         """Return what tells whether a line, in the model's normal form and case, was one of the training lines.

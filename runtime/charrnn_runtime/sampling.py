@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,11 +78,10 @@ class Request:
         return max(self.min_length - len(self.prefix), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSample:
-    """One drawn sample."""
+class TokenSample(NamedTuple):
+    """One drawn sample; a tuple, since millions of them are made."""
 
-    index: int
+    number: int
     """Its number: with the seed, what it was drawn from."""
 
     tokens: Tokens
@@ -134,7 +134,7 @@ def sample_tokens(
     waiting: dict[int, TokenSample] = {}
     due, finished = first_index, batch.start(indices)
     while True:
-        waiting.update((sample.index, sample) for sample in finished)
+        waiting.update((sample.number, sample) for sample in finished)
         while due in waiting:
             yield waiting.pop(due)
             due += 1

@@ -18,6 +18,7 @@ from charrnn_runtime.drawing import (
     pick,
     pick_one,
     running_sum,
+    running_sums,
     uniform_stream,
     unnormalised,
 )
@@ -255,6 +256,20 @@ def test_a_row_alone_draws_what_it_draws_in_a_batch(logits, seed, may_end):
             pick_one(running_sum(row, drawing, may_end), u) for row, u in zip(logits, uniforms.tolist(), strict=True)
         ]
         assert alone == together
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=repr)
+@pytest.mark.parametrize("batch", [1, 2, 63, 64, 300])
+def test_running_sums_are_the_same_to_the_bit_in_a_batch_of_any_size(drawing, batch):
+    random = np.random.default_rng(batch)
+    logits = random.normal(0, 5, (batch, 53)).astype(np.float32)
+    may_end = random.random(batch) < 0.5
+    before = logits.copy()
+    together = running_sums(logits, drawing, may_end)
+    assert np.array_equal(logits, before)
+    alone = [running_sum(row, drawing, bool(end)) for row, end in zip(logits, may_end, strict=True)]
+    assert together.shape == (batch, 53)
+    assert np.array_equal(together, alone)
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.25, 0.5, ALMOST_ONE])

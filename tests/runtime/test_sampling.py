@@ -17,7 +17,7 @@ NOTHING = np.empty(0, np.int32)
 
 
 def texts(step, request, count, **options):
-    return [(s.index, s.tokens.tolist(), s.ended) for s in sample_tokens(step, request, count, **options)]
+    return [(s.number, s.tokens.tolist(), s.ended) for s in sample_tokens(step, request, count, **options)]
 
 
 @dataclass
@@ -88,7 +88,7 @@ def test_samples_come_in_the_order_of_their_numbers_though_they_end_at_different
 
 def test_a_sample_is_handed_out_before_the_last_one_is_drawn(tiny_one):
     stream = sample_tokens(tiny_one.step, Request(NOTHING, 50), 10**9, batch_size=4)
-    assert [sample.index for sample in itertools.islice(stream, 20)] == list(range(20))
+    assert [sample.number for sample in itertools.islice(stream, 20)] == list(range(20))
 
 
 def test_another_seed_gives_other_samples_and_the_same_seed_the_same(tiny):

@@ -128,8 +128,11 @@ def _step_in_words(parity: Mapping[str, Any]) -> list[str]:
     if "tolerance" not in parity:
         return []
     allowed = parity["tolerance"]
+    within = f"{parity['one_step_max_abs_diff']:.1e} (allowed {allowed['one_step']:.0e})"
+    if allowed["share"]:
+        within = f"{parity['one_step_share']:.0%} of its spread (allowed {allowed['one_step']:.0%})"
     return [
-        f"one step within {parity['one_step_max_abs_diff']:.1e} (allowed {allowed['one_step']:.0e})",
+        f"one step within {within}",
         *([f"{parity['rollout_steps']} greedy steps identical"] if parity["rollout_steps"] else []),
         f"bits per character {parity['bits_per_character']:.4f} "
         f"({parity['delta_bits_per_character']:+.1e}, allowed {allowed['bits_per_character']:g})",

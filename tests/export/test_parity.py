@@ -127,6 +127,38 @@ def test_an_output_that_is_off_is_named_with_by_how_much(tiny_two, position, out
     check_parity(tiny_two.step, Altered(tiny_two.step, shifted(position, 2e-6)), tiny_two.held_out, name="model.x")
 
 
+def off_by_a_share(share, *columns):
+    """Every logit, or some of them, is off by a share of how much it varies from state to state."""
+
+    def change(token, logits, after):
+        off = np.zeros_like(logits)
+        chosen = list(columns) or slice(None)
+        off[:, chosen] = share * logits.std(axis=0)[chosen] * np.where(token % 2, 1, -1)[:, None]
+        return logits + off, after
+
+    return change
+
+
+@pytest.mark.parametrize("precision", ["int8", "full-int8", "int4"])
+@pytest.mark.parametrize("loudness", [1, 100])
+def test_few_bits_are_judged_by_the_spread_of_each_number(tiny, precision, loudness):
+    tolerance, weights = parity.TOLERANCES[precision], tiny.weights
+    step = NumpyStep(
+        replace(
+            weights,
+            projection_kernel=np.float32(loudness) * weights.projection_kernel,
+            projection_bias=np.float32(loudness) * weights.projection_bias,
+        )
+    )
+    near, far = 0.9 * tolerance.one_step, 1.1 * tolerance.one_step
+    close = Altered(step, off_by_a_share(near))
+    _, share = parity._compare_one_step(step, close, "x", tolerance, tiny.held_out)
+    assert 0.5 * near < share < 1.01 * near
+    for columns in ((), (3,)):
+        with pytest.raises(ParityError, match=r"batch \d+: logits differs by \d+% of its spread, allowed are \d+%"):
+            parity._compare_one_step(step, Altered(step, off_by_a_share(far, *columns)), "x", tolerance, tiny.held_out)
+
+
 @pytest.mark.parametrize("position", range(3))
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nan_and_infinity_in_any_output_fail(tiny_one, position, bad):

@@ -6,8 +6,9 @@
 Each is a process of its own on the same cores; they train on the same lines in turns, an epoch a turn, and one waits
 while another works. Counted are real characters (boundaries, but no padding) a second, the median of five turns behind
 one that compiles; and the most memory a process had. `--reach` measures instead how long it takes from the start of the
-process to a validation loss, for `charrnn train` and for the PyTorch loop at two learning rates. PyTorch is no
-dependency of the project: it is left out where it is not installed. Trust ratios.
+process to a validation loss, for `charrnn train`, with and without the teacher that it has by default, and for the
+PyTorch loop at two learning rates. PyTorch is no dependency of the project: it is left out where it is not installed.
+Trust ratios.
 """
 
 import argparse
@@ -155,7 +156,8 @@ def print_times(file: Path, sizes: Sequence[int], cores: int, wanted: float) -> 
     for units in sizes:
         lines, _ = some_lines(file, -1)
         lr = recipe(lines, units).lr
-        print_time("charrnn train", units, lr, *time_charrnn(file, units, wanted))
+        for words in ((), ("--teacher-iterations", "0")):
+            print_time(" ".join(("charrnn train", *words)), units, lr, *time_charrnn(file, units, wanted, words))
         if "PyTorch" in installed():
             for other in (lr, LEARNING_RATE_OF_MAKEMORE):
                 words = [str(file), "--units", str(units), "--cores", str(cores), "--reach", str(wanted)]
@@ -170,12 +172,12 @@ def print_time(name: str, units: int, lr: float, steps: int, seconds: float, nat
     print(f"| {name} | 1x{units} | {lr:g} | {steps:,} | {seconds:.0f} | {nats:.3f} |", flush=True)
 
 
-def time_charrnn(file: Path, units: int, wanted: float) -> tuple[int, float, float]:
-    """Return after how many steps and seconds `charrnn train` has a validation loss, and which."""
+def time_charrnn(file: Path, units: int, wanted: float, words: Sequence[str]) -> tuple[int, float, float]:
+    """Return after how many steps and seconds `charrnn train` has a validation loss, and which; teachers count."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["train", str(file), "-o", f"{folder}/run", "--state-size", str(units), "--batch-size", str(BATCH_SIZE)]
+        chosen = ["-o", f"{folder}/run", "--state-size", str(units), "--batch-size", str(BATCH_SIZE), *words]
         start = time.perf_counter()
-        command = [sys.executable, "-m", "charrnn", *words]
+        command = [sys.executable, "-m", "charrnn", "train", str(file), *chosen]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while process.poll() is None:
                 for row in rows_of(Path(folder) / "run/history.csv"):

@@ -23,7 +23,7 @@ PLANTED = {
     "test_c_faults.py": "C, fp32 and int8",
 }
 FAULT = re.compile(r"^test_(?P<fault>.*?)_(?:is|are)_caught")
-MODELS = ("one_layer", "two_layers")
+NO_FAULTS = ("one_layer", "two_layers", "tflite")
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def named(test: str) -> str | None:
     found = FAULT.match(function)
     if found is None:
         return None
-    words = [word for word in chosen.split("-") if word not in MODELS and re.fullmatch("[a-z_]{5,}", word)]
+    words = [word for word in chosen.split("-") if word not in NO_FAULTS and re.fullmatch("[a-z_]{5,}", word)]
     return ": ".join([found["fault"], *words]).replace("_", " ")
 
 

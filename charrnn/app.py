@@ -24,7 +24,6 @@ def build_app() -> typer.Typer:
     """Return the commands as a Typer application, in the order of a first visit."""
     app = typer.Typer(
         help="Train a character-level language model on your lines, export it, and run it anywhere.",
-        no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -47,7 +46,7 @@ def carry_out(words: list[str]) -> None:
         SystemExit: It ended with an exit code of its own.
     """
     try:
-        exit_code = build_app()(args=words, prog_name=PROGRAM, standalone_mode=False)
+        exit_code = build_app()(args=words or ["--help"], prog_name=PROGRAM, standalone_mode=False)
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         raise InputError(f"{message.rstrip('.')}; `{PROGRAM} --help` lists what there is") from error

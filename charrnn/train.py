@@ -315,7 +315,7 @@ class _Pace:
 
     @property
     def seconds_a_step(self) -> float:
-        # Smoothed: a step that has to be compiled first takes a second, one in hundreds.
-        pace = self.seconds / max(self._steps, 1)
-        self._seconds_a_step = pace if self._seconds_a_step is None else 0.8 * self._seconds_a_step + 0.2 * pace
+        # A step that has to be compiled first takes a second, and that is over soon: smoothed, but not on the way down.
+        pace, before = self.seconds / max(self._steps, 1), self._seconds_a_step
+        self._seconds_a_step = pace if before is None or pace < before else 0.8 * before + 0.2 * pace
         return self._seconds_a_step

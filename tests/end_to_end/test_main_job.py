@@ -200,6 +200,7 @@ def test_a_signal_ends_training_and_keeps_the_best_so_far(charrnn, names_file, t
 
 def test_help_says_what_there_is(charrnn) -> None:
     listed = charrnn("--help").stdout
+    assert (charrnn().returncode, charrnn().stdout) == (0, listed)
     for command in ("train", "export", "report", "sample", "verify", "info"):
         assert command in listed
         shown = charrnn(command, "--help")

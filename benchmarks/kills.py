@@ -51,8 +51,7 @@ def main() -> None:
         writes = range(1, campaign.num_writes + 1)
         killed_in = writes if options.writes is None else sorted(drawn.sample(writes, options.writes))
         print(f"# {campaign.num_writes} writes, {campaign.seconds:.1f} seconds a run, {options.mode}\n", flush=True)
-        moments = [drawn.uniform(0, campaign.seconds) for _ in range(options.kills)]
-        at_random = [campaign.killed_after(seconds) for seconds in moments]
+        at_random = campaign.killed_at_random(options.kills, drawn)
         print_row("at a random moment", at_random)
         in_writes = [campaign.killed_in_write(number) for number in killed_in]
         print_row("inside a write", in_writes)
@@ -107,6 +106,17 @@ class Campaign:
         if process.exitcode:
             raise RuntimeError(f"a run that nothing stopped ended with {process.exitcode}")
         return cls(folder, mode, time.perf_counter() - start, counted.value)
+
+    def killed_at_random(self, kills: int, drawn: random.Random) -> list[Outcome]:
+        """Kill so many runs, each after a random part of its time; some more may have ended before."""
+        outcomes: list[Outcome] = []
+        most = self.seconds
+        while sum(one.was_killed for one in outcomes) < kills:
+            seconds = drawn.uniform(0, most)
+            outcomes.append(self.killed_after(seconds))
+            # The first run may have been a slow one.
+            most = most if outcomes[-1].was_killed else seconds
+        return outcomes
 
     def killed_after(self, seconds: float) -> Outcome:
         """Kill a run after some time."""

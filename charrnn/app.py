@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from charrnn.cli import PROGRAM, run_on_device
 from charrnn.commands.export import export
 from charrnn.commands.report import report
 from charrnn.commands.train import train
+from charrnn.device import PROGRAM, run_on_device
 from charrnn_runtime import command_line
 from charrnn_runtime.errors import InputError
 

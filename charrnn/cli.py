@@ -5,13 +5,10 @@ to load than a model.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
+from charrnn.device import run_on_device
 from charrnn_runtime import command_line, terminal
-from charrnn_runtime.step import Step
-
-PROGRAM = "charrnn"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,18 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(terminal.run(lambda: _carry_out(words), debug="--debug" in words))
 
 
-def run_on_device(words: Sequence[str]) -> int:
-    """Carry out a command of the runtime and return its exit code."""
-    return command_line.main(words, prog=PROGRAM, contestants=_keras_contestant)
-
-
 def _carry_out(words: list[str]) -> None:
     from charrnn.app import carry_out
 
     carry_out(words)
-
-
-def _keras_contestant(model: Path) -> Mapping[str, tuple[str, Callable[[], Step]]]:
-    from charrnn.contestant import keras_contestant
-
-    return keras_contestant(model)

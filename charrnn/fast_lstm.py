@@ -9,6 +9,7 @@ network is trained is not known here.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,10 @@ class Dropout:
                 shapes[f"output_{layer}"] = (batch_size, units)
         return shapes
 
+    def size(self, sizes: ModelSizes, batch_size: int) -> int:
+        """Return how many numbers `draw` draws."""
+        return sum(math.prod(shape) for shape in self.shapes(sizes, batch_size).values())
+
     def draw(self, sizes: ModelSizes, batch_size: int, seed: int, step: int) -> NDArray[np.uint8]:
         """Draw the masks of one step; they follow from the seed and the number of the step alone.
 
@@ -65,23 +70,18 @@ class Dropout:
         """
         counter = np.array([0, 0, 0, _MASK_STREAM], np.uint64)
         random = np.random.Philox(key=np.array([seed, step], np.uint64), counter=counter)
-        shapes = self.shapes(sizes, batch_size)
-        ends = np.cumsum([math.prod(shape) for shape in shapes.values()], dtype=np.int64).tolist()
-        size = ends[-1] if ends else 0
+        size = self.size(sizes, batch_size)
         # Whole words: `Generator.bytes` takes three times as long.
         drawn = random.random_raw(-(-size // 4)).astype("<u8", copy=False).view("<u2")
         stays = np.empty(size, np.bool_)
-        for name, begin, end in zip(shapes, [0, *ends], ends, strict=False):
-            np.greater_equal(drawn[begin:end], round(self._share_of(name) * _RESOLUTION), out=stays[begin:end])
+        for name, place in self._places(sizes, batch_size).items():
+            np.greater_equal(drawn[place], round(self._share_of(name) * _RESOLUTION), out=stays[place])
         return stays.view(np.uint8)
 
     def apart(self, drawn: Tensor, sizes: ModelSizes, batch_size: int) -> dict[str, Tensor]:
         """Return by name the masks that `draw` has drawn, as their shapes are."""
-        masks, begin = {}, 0
-        for name, shape in self.shapes(sizes, batch_size).items():
-            end = begin + math.prod(shape)
-            masks[name], begin = tf.reshape(drawn[begin:end], shape), end
-        return masks
+        shapes, places = self.shapes(sizes, batch_size), self._places(sizes, batch_size)
+        return {name: tf.reshape(drawn[places[name]], shape) for name, shape in shapes.items()}
 
     def left(self, name: str, values: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
         """Return what stays of some values where a mask is for them, scaled up so that the mean stays."""
@@ -90,6 +90,12 @@ class Dropout:
         # What `draw` leaves out is a whole number of parts.
         share = round(self._share_of(name) * _RESOLUTION) / _RESOLUTION
         return values * (tf.cast(masks[name], tf.float32) / (1.0 - share))
+
+    def _places(self, sizes: ModelSizes, batch_size: int) -> dict[str, slice]:
+        """Return where each mask stands in what `draw` draws."""
+        shapes = self.shapes(sizes, batch_size)
+        bounds = accumulate((math.prod(shape) for shape in shapes.values()), initial=0)
+        return {name: slice(*place) for name, place in zip(shapes, pairwise(bounds), strict=True)}
 
     def _share_of(self, name: str) -> float:
         share: float = getattr(self, name.partition("_")[0])

@@ -4,7 +4,6 @@ A step is a pure function of what is here, a batch and the step's number, so a `
 to go on from where it was, to the bit. Where batches come from, and when to stop, is not known here.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -138,10 +137,9 @@ class Learner:
 
     def _step_signature(self) -> list[Any]:
         batch_size = self._options.batch_size
-        shapes = self._dropout.shapes(self._sizes, batch_size).values()
         return [
             *self._batch_signature(slice(0, batch_size)),
-            tf.TensorSpec([sum(math.prod(shape) for shape in shapes)], tf.uint8),
+            tf.TensorSpec([self._dropout.size(self._sizes, batch_size)], tf.uint8),
             tf.TensorSpec([], tf.float32),
         ]
 

@@ -27,6 +27,8 @@ MAX_SEED = 2**64 - 1
 
 _CHUNK = 64
 _MANY_ROWS = 64
+"""From here on adding up token by token is quicker than row by row (measured)."""
+
 _PER_BLOCK = 4
 """Uniforms that Philox makes of one value of its counter."""
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from charrnn.exporting import read_original
+from charrnn.export_run import read_export_source
 from charrnn_runtime import Model, load
-from charrnn_runtime.sampling import sample_tokens
-from charrnn_runtime.step import Step
+from charrnn_runtime.core.step import Step
+from charrnn_runtime.sampling.sampler import sample_tokens
 
 SEEDS = range(10)
 BATCHES = (1, 7, 256)
@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     bundle = options.run / "bundle"
     model = load(bundle)
-    reference = read_original(options.run).reference
+    reference = read_export_source(options.run).reference
     expected = {seed: draw(model, reference, seed, 256, options.characters // len(SEEDS)) for seed in SEEDS}
     total = sum(len(text) + 1 for texts in expected.values() for text in texts)
     print(f"# characters that differ from Keras at batch 256, of {total:,}, seeds {SEEDS[0]} to {SEEDS[-1]}\n")

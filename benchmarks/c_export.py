@@ -26,17 +26,18 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.run import SPLITS
-from charrnn.sides import LineSides
-from charrnn_export.c_format import convert, rounded_to_int8
+from charrnn.datasets.dataset import LineDataset
+from charrnn.runs.directory import SPLITS
+from charrnn_export.c_format.sources import convert, rounded_to_int8
 from charrnn_runtime import load
-from charrnn_runtime.c_step import CStep, compile_c
-from charrnn_runtime.loading import read_run
-from charrnn_runtime.manifest import Description, Precision
+from charrnn_runtime.bundle.locate import read_run
+from charrnn_runtime.bundle.manifest import Description
+from charrnn_runtime.core.signature import Precision
+from charrnn_runtime.core.step import NumpyStep, Step, StepWeights
+from charrnn_runtime.engines.c_engine import CStep, compile_c
 from charrnn_runtime.model import Model
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.scoring import log_probabilities
-from charrnn_runtime.step import NumpyStep, Step, StepWeights
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
+from charrnn_runtime.scoring.score import log_probabilities
 
 BOARDS = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "boards" / "emulate.py"))
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
@@ -147,7 +148,7 @@ def measure(run: Trained, folder: Path) -> dict[str, float]:
                 compiler, (*flags, f"-DNUMBER={LINES}"), source, Path(__file__).with_name("c_export_speed.c")
             )
             contestants[f"C {precision}, {compiler} {level}"] = partial(time_c, program, reading)
-    rounds = [{name: contestant() for name, contestant in contestants.items()} for _ in range(ROUNDS)]
+    rounds = [{name: keras_step() for name, keras_step in contestants.items()} for _ in range(ROUNDS)]
     medians = {name: statistics.median(times[name] for times in rounds) for name in contestants}
     for precision, width in (("fp32", 4), ("int8", 1)):
         kilobytes = read_numbers(run.weights) * width / 1024
@@ -202,7 +203,7 @@ def bits(runs: list[Trained], _: Path, __: int) -> Iterator[Row]:
     yield from header("model", "lines", "fp32, numpy", "fp32, C", "int8, C", "int8 costs", "its standard error")
     for run in runs:
         vocabulary = run.description.vocabulary
-        split = LineSides.read(run.path / SPLITS, vocabulary).split
+        split = LineDataset.read(run.path / SPLITS, vocabulary).split
         lines = [vocabulary.encode(line, unknown="skip") for line in (*split.validation, *split.test)]
         steps = [NumpyStep(run.weights), *(c_step(run, precision) for precision in PRECISIONS)]
         by_line = [[row / -math.log(2) for row in log_probabilities(step, lines)] for step in steps]

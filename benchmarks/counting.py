@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.corpus import read_corpus
-from charrnn.kneser_ney import DISCOUNTS, fit
-from charrnn_runtime.manifest import Mode
-from charrnn_runtime.vocabulary import Tokens, Vocabulary
+from charrnn.datasets.line_list import read_line_list
+from charrnn.evaluation.kneser_ney import DISCOUNTS, fit
+from charrnn_runtime.core.signature import Mode
+from charrnn_runtime.core.vocabulary import Tokens, Vocabulary
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
 
 def read_lists(train: Path, test: Path) -> tuple[Tokens, Tokens, int]:
     """Return the tokens of both lists, and how many different ones there are."""
-    lists = [read_corpus(path).lines for path in (train, test)]
+    lists = [read_line_list(path).lines for path in (train, test)]
     vocabulary = Vocabulary.build([line for lines in lists for line in lines])
     counted, measured = (vocabulary.encode("\n" + "".join(f"{line}\n" for line in lines)) for lines in lists)
     return counted, measured, vocabulary.size

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "typer", "tensorflow")
 LOADED = """
 import sys
-from charrnn_runtime.command_line import main
+from charrnn_runtime.cli.main import main
 main(["sample", sys.argv[1], "-n", "1"])
 print(*sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)))
 print(sum(name.startswith("charrnn_runtime") for name in sys.modules))

@@ -30,21 +30,22 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from charrnn_runtime import load
-from charrnn_runtime.drawing import Drawing, Uniforms
-from charrnn_runtime.generation import Generator, HostLoop, Reals
-from charrnn_runtime.loading import Engine
-from charrnn_runtime.loops import open_generator
-from charrnn_runtime.manifest import Description
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.step import Step, zero_state
+from charrnn_runtime.bundle.locate import Engine
+from charrnn_runtime.bundle.manifest import Description
+from charrnn_runtime.bundle.open_generator import open_generator
+from charrnn_runtime.core.step import Step, zero_state
+from charrnn_runtime.engines.generator import Generator, HostGenerator, Reals
+from charrnn_runtime.sampling.draw import SamplingOptions
+from charrnn_runtime.sampling.random_stream import Uniforms
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
 
 FILES: dict[Engine, str] = {"onnxruntime": "model.generate.onnx", "litert": "model.tflite"}
 DRAWINGS = (
-    Drawing(),
-    Drawing(temperature=0.8),
-    Drawing(top_k=5),
-    Drawing(top_p=0.9),
-    Drawing(temperature=0.8, top_k=10, top_p=0.95),
+    SamplingOptions(),
+    SamplingOptions(temperature=0.8),
+    SamplingOptions(top_k=5),
+    SamplingOptions(top_p=0.9),
+    SamplingOptions(temperature=0.8, top_k=10, top_p=0.95),
 )
 BATCHES = (1, 256)
 ROUNDS = 7
@@ -59,11 +60,11 @@ class Bench:
     steps: dict[str, Step]
     loops: dict[str, Generator]
 
-    def request(self, drawing: Drawing = Drawing()) -> Request:
+    def request(self, sampling: SamplingOptions = SamplingOptions()) -> Request:
         """Return what `sample_tokens` is asked for."""
         described = self.description
         nothing = np.empty(0, np.int32)
-        return Request(nothing, described.max_length, drawing, SEED, described.stop_at_boundary)
+        return Request(nothing, described.max_length, sampling, SEED, described.stop_at_boundary)
 
     def uniforms(self, first: int, count: int) -> Reals:
         """Return the uniforms of some samples, float64 [count, max_length]."""
@@ -101,24 +102,29 @@ def print_names(bench: Bench, count: int) -> None:
     """Print how many names differ from those of the loop on the host."""
     print(f"| temperature | top_k | top_p | names | characters | {' | '.join(f'{name} differ' for name in FILES)} |")
     print(f"|---|---|---|---|---|{'---|' * len(FILES)}")
-    for drawing in DRAWINGS:
-        samples = sample_tokens(bench.steps["onnxruntime"], bench.request(drawing), count, batch_size=256)
+    for sampling in DRAWINGS:
+        samples = sample_tokens(bench.steps["onnxruntime"], bench.request(sampling), count, batch_size=256)
         expected = [sample.tokens.tolist() for sample in samples]
         differ = []
         for engine in FILES:
-            names = generated(bench, engine, drawing, count)
+            names = generated(bench, engine, sampling, count)
             differ.append(sum(one != other for one, other in zip(expected, names, strict=True)))
         figures = f"{count:,} | {sum(map(len, expected)):,} | {' | '.join(map(str, differ))}"
-        print(f"| {drawing.temperature} | {drawing.top_k or ''} | {drawing.top_p or ''} | {figures} |", flush=True)
+        print(
+            f"| {sampling.temperature} | {sampling.top_k or ''} | {sampling.top_p or ''} | {figures} |",
+            flush=True,
+        )
 
 
-def generated(bench: Bench, engine: str, drawing: Drawing, count: int, batch: int = 256) -> Iterator[list[int]]:
+def generated(
+    bench: Bench, engine: str, sampling: SamplingOptions, count: int, batch: int = 256
+) -> Iterator[list[int]]:
     """Yield the tokens of samples number 0, 1, ..., without the boundary that ends them."""
     loop = bench.loops[engine]
     for first in range(0, count, batch):
         rows = min(batch, count - first)
         token, state = np.zeros(rows, np.int32), zero_state(loop.units, rows)
-        tokens, _ = loop(token, state, bench.uniforms(first, rows), drawing)
+        tokens, _ = loop(token, state, bench.uniforms(first, rows), sampling)
         for row in tokens.tolist():
             yield row[: row.index(0)] if bench.description.stop_at_boundary and 0 in row else row
 
@@ -133,8 +139,8 @@ def print_speed(bench: Bench) -> None:
             for engine in FILES
             for what, measure in (("one call", time_call), ("plain", time_plain), ("sampling", time_sampling))
         }
-        for contestant in contestants.values():
-            contestant(0)
+        for keras_step in contestants.values():
+            keras_step(0)
         rounds = [{key: run(number) for key, run in contestants.items()} for number in range(ROUNDS)]
         for engine in FILES:
             one, plain, sampling = (
@@ -156,7 +162,7 @@ def time_call(bench: Bench, engine: str, batch: int, number: int) -> float:
 
 def time_plain(bench: Bench, engine: str, batch: int, number: int) -> float:
     """Return seconds a character of the plainest loop on the host."""
-    return time_loop(bench, HostLoop(bench.steps[engine], bench.description.stop_at_boundary), batch, number)
+    return time_loop(bench, HostGenerator(bench.steps[engine], bench.description.stop_at_boundary), batch, number)
 
 
 def time_loop(bench: Bench, loop: Generator, batch: int, number: int) -> float:
@@ -166,7 +172,7 @@ def time_loop(bench: Bench, loop: Generator, batch: int, number: int) -> float:
         uniforms = bench.uniforms((number * calls + call) * batch, batch)
         token, state = np.zeros(batch, np.int32), zero_state(loop.units, batch)
         start = time.process_time()
-        tokens, _ = loop(token, state, uniforms, Drawing())
+        tokens, _ = loop(token, state, uniforms, SamplingOptions())
         seconds += time.process_time() - start
         if bench.description.stop_at_boundary:
             drawn += int((tokens != 0).sum() + (tokens == 0).any(axis=1).sum())

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.run import HISTORY
-from charrnn.tensorflow_setup import load_tensorflow
-from charrnn_runtime.loading import RUN_WEIGHTS
+from charrnn.cli.extras import load_tensorflow
+from charrnn.runs.directory import HISTORY
+from charrnn_runtime.bundle.locate import RUN_WEIGHTS
 
 FORK = multiprocessing.get_context("fork")
 WORDS: dict[str, tuple[str, ...]] = {"lines": (), "text": ("--mode", "text", "--window", "20")}
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     load_tensorflow()
-    import charrnn.train  # noqa: F401 (before the fork)
+    import charrnn.training.loop  # noqa: F401 (before the fork)
 
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign.begin(Path(folder), options.mode)
@@ -157,10 +157,10 @@ def start_training(folder: Path, mode: str, run: str, counted: Any, kill_in: int
 
 def train(words: list[str], counted: Any, kill_in: int | None) -> None:
     """Carry out a command line, count what it writes, and kill it in one of the writes."""
-    from charrnn.cli import main as charrnn
-    from charrnn.team import Alone
-    from charrnn.train import Habits
-    from charrnn_runtime import files
+    from charrnn.cli.main import main as charrnn
+    from charrnn.distributed.strategy import SingleProcess
+    from charrnn.training.loop import LoopOptions
+    from charrnn_runtime.core import files
 
     write = files._write_temporary
 
@@ -169,8 +169,8 @@ def train(words: list[str], counted: Any, kill_in: int | None) -> None:
         return write(path, halved(chunks) if counted.value == kill_in else chunks)
 
     files._write_temporary = counting_write
-    init: Any = Habits.__init__
-    init.__defaults__ = (Alone(), 0.0)
+    init: Any = LoopOptions.__init__
+    init.__defaults__ = (SingleProcess(), 0.0)
     silent = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(silent, descriptor)

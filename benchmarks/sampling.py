@@ -25,8 +25,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from charrnn_runtime import load
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.step import Step, zero_state
+from charrnn_runtime.core.step import Step, zero_state
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
 
 BATCHES = (1, 256)
 ROUNDS = 5
@@ -76,9 +76,9 @@ def measure(steps: dict[str, Step], run: Path, batch: int, lines: int) -> dict[s
         contestants["tf.function of the step, bare"] = lambda: time_bare_step(graph, batch, 200)
         if importlib.util.find_spec("torch"):
             contestants["PyTorch nn.LSTM loop, bare"] = lambda: time_torch_loop(steps["onnxruntime"])
-    for contestant in contestants.values():
-        contestant()
-    rounds = [{name: contestant() for name, contestant in contestants.items()} for _ in range(ROUNDS)]
+    for keras_step in contestants.values():
+        keras_step()
+    rounds = [{name: keras_step() for name, keras_step in contestants.items()} for _ in range(ROUNDS)]
     return {name: statistics.median(times[name] for times in rounds) for name in contestants}
 
 
@@ -118,17 +118,17 @@ def time_sampling(step: Step, batch: int, lines: int) -> float:
 
 def keras_model(run: Path) -> Any:
     """Return the trained Keras model of a run."""
-    from charrnn.model import model_from_arrays
-    from charrnn_runtime.loading import read_run
+    from charrnn.model.keras_model import model_from_arrays
+    from charrnn_runtime.bundle.locate import read_run
 
     return model_from_arrays(read_run(run)[1])
 
 
 def graph_step(run: Path) -> Step:
     """Return the Keras step of a run, compiled by tf.function."""
-    from charrnn.exporting import read_original
+    from charrnn.export_run import read_export_source
 
-    return read_original(run).reference
+    return read_export_source(run).reference
 
 
 def time_torch_loop(step: Step, calls: int = 500) -> float:

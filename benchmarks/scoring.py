@@ -18,9 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from charrnn.exporting import read_original
+from charrnn.export_run import read_export_source
 from charrnn_runtime import Model, load
-from charrnn_runtime.scoring import log_probabilities
+from charrnn_runtime.scoring.score import log_probabilities
 
 NUM_LINES = 10_000
 NUM_PREFIXES = 100
@@ -35,7 +35,7 @@ def main() -> None:
     models = {engine: load(run / "bundle", engine=engine) for engine in ("onnxruntime", "litert")}
     encode = models["onnxruntime"].description.vocabulary.encode
     lines = models["onnxruntime"].sample(NUM_LINES, seed=11)
-    reference = log_probabilities(read_original(run).reference, [encode(line) for line in lines])
+    reference = log_probabilities(read_export_source(run).reference, [encode(line) for line in lines])
     expected = np.array([-scores.mean() for scores in reference])
     print(f"# scoring of {NUM_LINES:,} lines and the 10 best completions of {NUM_PREFIXES} prefixes\n")
     print("| engine | characters a second | worst nats a character from Keras | ms a prefix | proven |")

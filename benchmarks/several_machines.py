@@ -29,11 +29,11 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint import read_newest
-from charrnn.cluster import TF_CONFIG
-from charrnn.run import CHECKPOINTS, HISTORY, TRAINING
-from charrnn.tensorflow_setup import load_tensorflow
-from charrnn_runtime.loading import RUN_WEIGHTS
+from charrnn.cli.extras import load_tensorflow
+from charrnn.distributed.cluster import TF_CONFIG
+from charrnn.runs.checkpoint import read_newest
+from charrnn.runs.directory import CHECKPOINTS, HISTORY, TRAINING
+from charrnn_runtime.bundle.locate import RUN_WEIGHTS
 
 FORK = multiprocessing.get_context("fork")
 WORDS: dict[str, tuple[str, ...]] = {
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--kill", choices=["helper", "chief", "both"], default="both", help="which of the two")
     options = parser.parse_args()
     load_tensorflow()
-    import charrnn.train  # noqa: F401 (before the fork)
+    import charrnn.training.loop  # noqa: F401 (before the fork)
 
     with tempfile.TemporaryDirectory() as folder:
         scene = Scene(Path(folder), options.mode, options.iterations)
@@ -211,19 +211,19 @@ def work(words: list[str], environment: dict[str, str], errors: Path, devices: i
     """Carry out a command line, in a process of its own."""
     import tensorflow as tf
 
-    from charrnn import training_job
-    from charrnn.cli import main as charrnn
-    from charrnn.team import Alone
-    from charrnn.train import Habits
+    from charrnn.cli.main import main as charrnn
+    from charrnn.distributed.strategy import SingleProcess
+    from charrnn.training import job
+    from charrnn.training.loop import LoopOptions
 
     os.environ.update(environment)
     if devices > 1:
         one = tf.config.LogicalDeviceConfiguration()
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [one] * devices)
-    init: Any = Habits.__init__
-    init.__defaults__ = (Alone(), 0.0)
+    init: Any = LoopOptions.__init__
+    init.__defaults__ = (SingleProcess(), 0.0)
     # Pictures take as long as the training here.
-    training_job._write_report = lambda path: "not made"
+    job._write_report = lambda path: "not made"
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     charrnn(words)

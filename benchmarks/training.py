@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from training_contestants import BATCH_SIZE, CONTESTANTS, PyTorch, recipe
 
-from charrnn.batches import Lines
-from charrnn.corpus import read_corpus
-from charrnn_runtime.vocabulary import Vocabulary
+from charrnn.datasets.batches import Lines
+from charrnn.datasets.line_list import read_line_list
+from charrnn_runtime.core.vocabulary import Vocabulary
 
 ROUNDS = 5
 HELD_OUT = 1000
@@ -130,20 +130,20 @@ class Worker:
 def work(name: str, file: Path, units: int, num_lines: int, cores: int) -> None:
     """Train when standard input says so: the life of a worker."""
     lines, vocabulary = some_lines(file, num_lines)
-    contestant = CONTESTANTS[name](lines, vocabulary.size, units, cores)
+    keras_step = CONTESTANTS[name](lines, vocabulary.size, units, cores)
     for word in sys.stdin:
         if word.strip() != "epoch":
             break
         start = time.perf_counter()
-        contestant.epoch()
+        keras_step.epoch()
         print(time.perf_counter() - start, flush=True)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"megabytes": megabytes, "versions": contestant.describe()}), flush=True)
+    print(json.dumps({"megabytes": megabytes, "versions": keras_step.describe()}), flush=True)
 
 
 def some_lines(file: Path, number: int) -> tuple[Lines, Vocabulary]:
     """Return lines of a list, drawn at random, and the vocabulary of the whole list."""
-    texts = read_corpus(file).lines
+    texts = read_line_list(file).lines
     vocabulary = Vocabulary.build(texts)
     chosen = np.random.default_rng(0).permutation(len(texts))[:number]
     return Lines([vocabulary.encode(texts[row]) for row in chosen]), vocabulary
@@ -198,18 +198,18 @@ def rows_of(history: Path) -> list[dict[str, str]]:
 
 def train_until(file: Path, units: int, cores: int, wanted: float, lr: float) -> None:
     """Train the PyTorch loop until lines it has not seen cost that much, at most 40 epochs; print steps and loss."""
-    texts = list(dict.fromkeys(read_corpus(file).lines))
+    texts = list(dict.fromkeys(read_line_list(file).lines))
     vocabulary = Vocabulary.build(texts)
     order = np.random.default_rng(0).permutation(len(texts))
     held_out, train = (
         Lines([vocabulary.encode(texts[row]) for row in part]) for part in (order[:HELD_OUT], order[HELD_OUT:])
     )
-    contestant = PyTorch(train, vocabulary.size, units, cores, lr)
+    keras_step = PyTorch(train, vocabulary.size, units, cores, lr)
     epochs, nats = 0, math.inf
     while nats > wanted and epochs < 40:
-        contestant.epoch()
+        keras_step.epoch()
         epochs += 1
-        nats = contestant.validation_nats(held_out)
+        nats = keras_step.validation_nats(held_out)
     print(json.dumps([epochs * -(-len(train) // BATCH_SIZE), nats]))
 
 

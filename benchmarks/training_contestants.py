@@ -16,9 +16,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from charrnn.batches import MAX_WIDTHS, PADDING, Batch, Lines, choose_widths, training_batches
+from charrnn.datasets.batches import MAX_WIDTHS, PADDING, Batch, Lines, choose_widths, training_batches
 from charrnn.options import ResolvedOptions, TrainingOptions
-from charrnn.recipe import resolve
+from charrnn.training.recipe import resolve
 
 BATCH_SIZE = 64
 
@@ -36,18 +36,18 @@ class Contestant(Protocol):
 
 
 class Ours:
-    """`charrnn.learner` as `charrnn.train` drives it."""
+    """`charrnn.training.trainer` as `charrnn.training.loop` drives it."""
 
     def __init__(self, lines: Lines, vocab_size: int, units: int, cores: int) -> None:
         """Build it; nothing is compiled before the first epoch."""
         _limit_tensorflow(cores)
-        from charrnn.learner import Learner
-        from charrnn.model import ModelSizes
+        from charrnn.model.keras_model import ModelSizes
+        from charrnn.training.trainer import Trainer
 
         options = recipe(lines, units)
         sizes = ModelSizes(vocab_size, options.embedding_dim, (units,))
         self._steps = -(-len(lines) // BATCH_SIZE)
-        self._learner = Learner(sizes, options, lines.num_characters / self._steps)
+        self._trainer = Trainer(sizes, options, lines.num_characters / self._steps)
         widths = choose_widths(lines.widths, MAX_WIDTHS)
         self._batches = training_batches(lambda _: lines, widths, BATCH_SIZE, seed=0)
         self._step = 0
@@ -56,7 +56,7 @@ class Ours:
         """Train on every line once."""
         nats, characters = 0.0, 0
         for batch in islice(self._batches, self._steps):
-            nats += self._learner.learn(batch, self._step)
+            nats += self._trainer.learn(batch, self._step)
             characters += batch.num_characters
             self._step += 1
         return nats / characters
@@ -74,7 +74,7 @@ class KerasFit:
         _limit_tensorflow(cores)
         import keras
 
-        from charrnn.model import ModelSizes, build_model
+        from charrnn.model.keras_model import ModelSizes, build_model
 
         options, padded = recipe(lines, units), _padded(lines)
         self._model = build_model(ModelSizes(vocab_size, options.embedding_dim, (units,)), seed=0)

@@ -1,6 +1,6 @@
-"""`python -m charrnn`: see `charrnn.cli`."""
+"""`python -m charrnn`: see `charrnn.cli.main`."""
 
-from charrnn.cli import main
+from charrnn.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,8 @@
 """What a person can choose about a training run, and nothing about how it is carried out.
 
 `TrainingOptions` is where every default is written, once; None means that the recipe chooses from the data (see
-`charrnn.recipe`). `ResolvedOptions` are the same with nothing left to choose. Both are checked when they are made and
-travel as JSON. TensorFlow is not known here.
+`charrnn.training.recipe`). `ResolvedOptions` are the same with nothing left to choose. Both are checked when they are
+made and travel as JSON.
 """
 
 import math
@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Literal, Self, get_args
 
-from charrnn_runtime.drawing import MAX_SEED
+from charrnn_runtime.core.signature import Mode
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.manifest import Mode
+from charrnn_runtime.sampling.random_stream import MAX_SEED
 
 Normalize = Literal["nfc", "none"]
 
@@ -69,7 +69,7 @@ class TrainingOptions:
     """Decay a step of the averaged weights (EMA) that are validated and kept; 0 (no average) up to below 1."""
 
     teacher_iterations: int | None = None
-    """Steps of a teacher that is trained first (see `charrnn.teacher`); 0 has none. Of lines only."""
+    """Steps of a teacher that is trained first (see `charrnn.training.distillation`); 0 has none. Of lines only."""
 
     evaluate_every: int | None = None
     """Steps between two looks at the validation lines; 1 or more."""

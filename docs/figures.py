@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
-from charrnn.batches import PADDING, Batch
+from charrnn.datasets.batches import PADDING, Batch
 from charrnn.report.plots import NETWORK, TRAIN, Draw
-from charrnn_runtime.step import Float32
-from charrnn_runtime.vocabulary import Vocabulary
+from charrnn_runtime.core.step import Float32
+from charrnn_runtime.core.vocabulary import Vocabulary
 
 COLOURS = {"forget": "#d9731a", "input": "#2e9e6b", "cell": "#7a5cc4", "output": "#2f7fd6"}
 """Of the four gates, the same in every picture."""

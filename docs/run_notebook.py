@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from charrnn_runtime.files import write_atomically
+from charrnn_runtime.core.files import write_atomically
 
 NOTEBOOK = Path(__file__).with_name("how_it_works.ipynb")
 

@@ -77,10 +77,10 @@ def exported(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("tensorflow")
     from charrnn_export.bundle import export_bundle
     from charrnn_export.targets import choose
-    from charrnn_export.writers import Original
+    from charrnn_export.writers import ExportSource
 
     folder = tmp_path_factory.mktemp("exported") / tiny.name
-    export_bundle(Original(tiny.weights, tiny.step, tiny.description, tiny.held_out), folder, choose([], []))
+    export_bundle(ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out), folder, choose([], []))
     return folder
 
 
@@ -89,8 +89,8 @@ def c_bundle(tiny_two: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the tiny model of two layers with weights for numpy and both kinds of C; not to be written to."""
     from charrnn_export.bundle import export_bundle
     from charrnn_export.targets import Target
-    from charrnn_export.writers import Original
-    from charrnn_runtime.c_step import find_compiler
+    from charrnn_export.writers import ExportSource
+    from charrnn_runtime.engines.c_engine import find_compiler
     from charrnn_runtime.errors import EngineMissingError
 
     try:
@@ -98,7 +98,7 @@ def c_bundle(tiny_two: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     except EngineMissingError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("with C")
-    original = Original(tiny_two.weights, tiny_two.step, tiny_two.description, tiny_two.held_out)
+    original = ExportSource(tiny_two.weights, tiny_two.step, tiny_two.description, tiny_two.held_out)
     export_bundle(original, folder, [Target("npz"), Target("c"), Target("c", "int8")], max_cost=1.0)
     return folder
 

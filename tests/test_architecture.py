@@ -12,13 +12,13 @@ PACKAGES = ("charrnn", "export/charrnn_export", "runtime/charrnn_runtime")
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib")
 
 BREACHES = {
-    "runtime/charrnn_runtime/drawing.py": ("import charrnn_export.parity", "lint-imports"),
+    "runtime/charrnn_runtime/sampling/draw.py": ("import charrnn_export.parity", "lint-imports"),
     "export/charrnn_export/parity.py": ("import charrnn.options", "lint-imports"),
     "export/charrnn_export/bundle.py": ("import tf2onnx", "lint-imports"),
-    "export/charrnn_export/graph.py": ("import keras", "lint-imports"),
-    "runtime/charrnn_runtime/sampling.py": ("import tensorflow", "ruff"),
-    "runtime/charrnn_runtime/scoring.py": ("import typer", "ruff"),
-    "runtime/charrnn_runtime/step.py": ("from charrnn.options import TrainingOptions", "ruff"),
+    "export/charrnn_export/tf_graph/step.py": ("import keras", "lint-imports"),
+    "runtime/charrnn_runtime/sampling/sampler.py": ("import tensorflow", "ruff"),
+    "runtime/charrnn_runtime/scoring/score.py": ("import typer", "ruff"),
+    "runtime/charrnn_runtime/core/step.py": ("from charrnn.options import TrainingOptions", "ruff"),
 }
 
 
@@ -59,7 +59,7 @@ def test_a_planted_breach_is_caught(module: str, copied_house: Path) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import charrnn", "import charrnn.cli", "import charrnn_runtime", "import charrnn_runtime.command_line"],
+    ["import charrnn", "import charrnn.cli.main", "import charrnn_runtime", "import charrnn_runtime.cli.main"],
 )
 def test_importing_loads_nothing_heavy(statement: str) -> None:
     script = f"{statement}; import sys; print([name for name in {HEAVY} if name in sys.modules])"
@@ -72,8 +72,8 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
 )
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     script = (
-        "import sys, charrnn.cli\n"
-        f"try: charrnn.cli.main({words})\n"
+        "import sys, charrnn.cli.main\n"
+        f"try: charrnn.cli.main.main({words})\n"
         "except SystemExit: pass\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
@@ -83,8 +83,8 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
 
 def test_a_command_of_a_device_does_not_wait_for_the_library_of_the_others() -> None:
     script = (
-        "import sys, charrnn.cli\n"
-        "try: charrnn.cli.main(['sample', '--help'])\n"
+        "import sys, charrnn.cli.main\n"
+        "try: charrnn.cli.main.main(['sample', '--help'])\n"
         "except SystemExit: pass\n"
         "print('typer' in sys.modules)"
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from charrnn_runtime import load
-from charrnn_runtime.drawing import Drawing, draw, uniform_stream
+from charrnn_runtime.sampling.draw import SamplingOptions, draw
+from charrnn_runtime.sampling.random_stream import uniform_stream
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "random_stream.md").read_text(encoding="utf-8")
@@ -51,13 +52,13 @@ def test_the_tokens_on_the_page_are_drawn() -> None:
     header = PAGE[PAGE.index("| temperature | top_k | top_p | banned") :].splitlines()[0]
     uniforms = [float(cell) for cell in header.strip("|").split("|")[4:]]
     for temperature, top_k, top_p, banned, *tokens in rows("temperature | top_k | top_p | banned"):
-        drawing = Drawing(
+        options = SamplingOptions(
             float(temperature),
             int(top_k) if top_k else None,
             float(top_p) if top_p else None,
             (int(banned),) if banned else (),
         )
-        received = draw(logits.repeat(len(uniforms), axis=0), np.array(uniforms), drawing)
+        received = draw(logits.repeat(len(uniforms), axis=0), np.array(uniforms), options)
         assert received.tolist() == [int(token) for token in tokens]
 
 

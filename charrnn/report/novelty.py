@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.batches import Lines
-from charrnn.split import Split
+from charrnn.datasets.batches import Lines
+from charrnn.datasets.split import Split
+from charrnn_runtime.core.step import Int32
 from charrnn_runtime.model import Model
-from charrnn_runtime.step import Int32
 
 NUM_SAMPLES = 1000
 """Lines that are drawn: a share of them is known to three percent or better."""

@@ -1,7 +1,7 @@
 """report.html: what a run is, how good it is and what it writes, for a reader who has never trained a network.
 
 What is said here follows from the run's files and from the lines that were drawn; the shapes of HTML are in
-`charrnn.report.elements`, the pictures in `charrnn.report.plots`.
+`charrnn.report.html`, the pictures in `charrnn.report.plots`.
 """
 
 import math
@@ -12,11 +12,11 @@ from importlib.resources import files
 from typing import Any
 
 from charrnn.options import CHOSEN_BY_RECIPE
-from charrnn.report import elements
+from charrnn.report import html
 from charrnn.report.novelty import Neighbour, Novelty, interval
 from charrnn.report.plots import Curves, Shares, as_svg
-from charrnn.report.reading import FinishedRun, Side
-from charrnn_runtime.reports import baseline_rows
+from charrnn.runs.finished import FinishedRun, Side
+from charrnn_runtime.cli.summaries import baseline_rows
 
 SAMPLES_SHOWN = 30
 NEIGHBOURS_SHOWN = 8
@@ -50,7 +50,7 @@ def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample
     if novelty is not None and run.split is not None:
         parts += [_memorisation(novelty), _lengths(novelty, run.split.train)]
     parts += [_next_commands(run), _made_of(run), _foot(run)]
-    return elements.page(f"{run.path.resolve().name}: report of a charrnn run", css, *parts)
+    return html.page(f"{run.path.resolve().name}: report of a charrnn run", css, *parts)
 
 
 def baseline_name(run: FinishedRun) -> str:
@@ -64,8 +64,8 @@ def _head(run: FinishedRun) -> str:
     layers = " + ".join(str(units) for units in description.units)
     what = "lines like those" if description.mode == "lines" else "text like that"
     lead = f"A character-level LSTM ({layers} units) that writes {what} of {data.source}."
-    title = f"<h1>{elements.text(run.path.resolve().name)}</h1>"
-    return "\n".join(["<header>", title, elements.paragraph(lead, "lead"), _verdict(run), "</header>"])
+    title = f"<h1>{html.text(run.path.resolve().name)}</h1>"
+    return "\n".join(["<header>", title, html.paragraph(lead, "lead"), _verdict(run), "</header>"])
 
 
 def _verdict(run: FinishedRun) -> str:
@@ -75,23 +75,21 @@ def _verdict(run: FinishedRun) -> str:
         return ""
     sentence = baseline_rows(baseline)["difference"]
     meaning = f"(The baseline only counts which characters follow which: {baseline_name(run)}.)"
-    return elements.paragraph(f"{sentence[:1].upper()}{sentence[1:]}. {meaning}", "verdict")
+    return html.paragraph(f"{sentence[:1].upper()}{sentence[1:]}. {meaning}", "verdict")
 
 
 def _cards(run: FinishedRun, novelty: Novelty | None) -> str:
     test, baseline = run.figures("test"), run.baseline_figures("test")
     detail = f"on {_test_part(run)}; {test.nats:.4f}{test.error()} nats, perplexity {test.perplexity:.2f}"
-    cards = [elements.card(f"{test.bits:.3f}", "bits per character", detail)]
+    cards = [html.card(f"{test.bits:.3f}", "bits per character", detail)]
     if baseline is not None:
-        cards.append(elements.card(f"{baseline.bits:.3f}", "bits by counting", f"{baseline_name(run)}, same part"))
+        cards.append(html.card(f"{baseline.bits:.3f}", "bits by counting", f"{baseline_name(run)}, same part"))
     if novelty is not None:
         seen, total = novelty.count("seen"), len(novelty.drawn)
-        cards.append(
-            elements.card(f"{_percent((total - seen) / total)}", "of its lines are new", f"of {total:,} samples")
-        )
+        cards.append(html.card(f"{_percent((total - seen) / total)}", "of its lines are new", f"of {total:,} samples"))
     weights, seconds = run.training["num_parameters"], run.training["seconds"]
     steps = run.training["steps"]
-    cards.append(elements.card(f"{weights:,}", "weights", f"trained in {steps:,} steps, {_duration(seconds)}"))
+    cards.append(html.card(f"{weights:,}", "weights", f"trained in {steps:,} steps, {_duration(seconds)}"))
     return '<div class="cards">' + "".join(cards) + "</div>"
 
 
@@ -99,21 +97,21 @@ def _samples(novelty: Novelty) -> str:
     items = []
     for drawn in novelty.drawn[:SAMPLES_SHOWN]:
         kind, words = _MARKS[drawn.origin]
-        items.append(f'<li>{elements.line(drawn.text)}<span class="mark {kind}">{words}</span></li>')
+        items.append(f'<li>{html.line(drawn.text)}<span class="mark {kind}">{words}</span></li>')
     note = (
         "Drawn at temperature 1, not picked. New: it stands nowhere in the data. New, and real: the network never saw "
         "it, but it is one of the lines that were held back. Seen: it is a training line, word for word."
     )
-    return elements.section(
-        "What it writes", elements.paragraph(note, "quiet"), '<ul class="samples">' + "".join(items) + "</ul>"
+    return html.section(
+        "What it writes", html.paragraph(note, "quiet"), '<ul class="samples">' + "".join(items) + "</ul>"
     )
 
 
 def _text_sample(sample: str) -> str:
-    return elements.section(
+    return html.section(
         "What it writes",
-        elements.paragraph("Drawn at temperature 1 from the start, not picked.", "quiet"),
-        f'<div class="text" dir="auto">{elements.text(sample)}</div>',
+        html.paragraph("Drawn at temperature 1 from the start, not picked.", "quiet"),
+        f'<div class="text" dir="auto">{html.text(sample)}</div>',
     )
 
 
@@ -127,7 +125,7 @@ def _learning(run: FinishedRun, curves: Curves) -> str:
         "left out (dropout), which lifts it; where it falls far below the blue one all the same, the network is "
         "learning its data by heart."
     )
-    return elements.section(
+    return html.section(
         "How it learned", _figure(curves.draw, "curves", "Loss against training steps", caption, height=4.0)
     )
 
@@ -154,10 +152,8 @@ def _figures(run: FinishedRun) -> str:
             " Behind ± stands the standard error: how much a figure would vary with other data of the same kind. Two "
             "models on the same data can be told apart by far less."
         )
-    table = elements.table(("part", "model", "bits per character", "nats", "perplexity"), rows, numbers=(2, 3, 4))
-    return elements.section(
-        "How good it is", table, elements.paragraph(parts, "quiet"), elements.paragraph(explained, "quiet")
-    )
+    table = html.table(("part", "model", "bits per character", "nats", "perplexity"), rows, numbers=(2, 3, 4))
+    return html.section("How good it is", table, html.paragraph(parts, "quiet"), html.paragraph(explained, "quiet"))
 
 
 def _memorisation(novelty: Novelty) -> str:
@@ -170,22 +166,22 @@ def _memorisation(novelty: Novelty) -> str:
         f"differ from each other, and {found:,} stand in the lines that were held back: the network never saw those."
     )
     new = [near for near in novelty.of_samples if near.distance][:NEIGHBOURS_SHOWN]
-    rows = [[elements.line(near.text), elements.line(near.line), f"{near.distance}"] for near in new]
+    rows = [[html.line(near.text), html.line(near.line), f"{near.distance}"] for near in new]
     caption = (
         f"How far the first {len(novelty.of_samples)} samples, and {len(novelty.of_test)} test lines, are from the "
         "nearest training line. A network that learned its lines by heart would stand further left than lines that "
         "people wrote; 0 is a copy."
     )
     shares = Shares(_distances(novelty.of_samples), _distances(novelty.of_test), "test lines", "edits")
-    return elements.section(
+    return html.section(
         "Does it copy?",
-        elements.paragraph(says),
+        html.paragraph(says),
         '<div class="pair"><div>',
         _figure(shares.draw, "distances", "Distances to the nearest training line", caption, width=5.2),
         "</div><div>",
-        elements.table(("sample", "nearest training line", "edits"), rows, numbers=(2,)) if rows else "",
+        html.table(("sample", "nearest training line", "edits"), rows, numbers=(2,)) if rows else "",
         "</div></div>",
-        elements.paragraph("Edits: characters to insert, delete or replace to turn one into the other.", "quiet"),
+        html.paragraph("Edits: characters to insert, delete or replace to turn one into the other.", "quiet"),
     )
 
 
@@ -198,7 +194,7 @@ def _lengths(novelty: Novelty, lines: tuple[str, ...]) -> str:
         + (f"; {cut:,} were cut at the limit of {max(samples)} characters." if cut else ".")
     )
     shares = Shares(samples, [len(line) for line in lines], "training lines", "characters")
-    return elements.section(
+    return html.section(
         "How long its lines are", _figure(shares.draw, "lengths", "Lengths of samples and of lines", caption)
     )
 
@@ -216,8 +212,8 @@ def _next_commands(run: FinishedRun) -> str:
         "Everything that is known of it": f"charrnn info {path}",
         "Make this page again": f"charrnn report {path}",
     }
-    html = [elements.paragraph(f"{says}:") + elements.command(words) for says, words in steps.items()]
-    return elements.section("Go on with it", *html)
+    lines = [html.paragraph(f"{says}:") + html.command(words) for says, words in steps.items()]
+    return html.section("Go on with it", *lines)
 
 
 def _made_of(run: FinishedRun) -> str:
@@ -233,12 +229,12 @@ def _made_of(run: FinishedRun) -> str:
     }
     chosen = {name: options[name] for name in CHOSEN_BY_RECIPE if name in options and name not in requested}
     others = {name: value for name, value in options.items() if name not in chosen and name not in requested}
-    return elements.section(
+    return html.section(
         "What it was made of",
-        elements.facts(about),
+        html.facts(about),
         _options("Chosen from the size of the data", chosen),
         _options("Set by hand", requested),
-        "<details><summary>All other options</summary>" + elements.facts(_shown(others), "grid") + "</details>",
+        "<details><summary>All other options</summary>" + html.facts(_shown(others), "grid") + "</details>",
     )
 
 
@@ -251,8 +247,8 @@ def _amount(run: FinishedRun) -> dict[str, str]:
 
 
 def _options(title: str, options: dict[str, Any]) -> str:
-    shown = elements.facts(_shown(options), "grid") if options else elements.paragraph("nothing")
-    return f"<h3>{elements.text(title)}</h3>{shown}"
+    shown = html.facts(_shown(options), "grid") if options else html.paragraph("nothing")
+    return f"<h3>{html.text(title)}</h3>{shown}"
 
 
 def _shown(options: dict[str, Any]) -> dict[str, str]:
@@ -262,7 +258,7 @@ def _shown(options: dict[str, Any]) -> dict[str, str]:
 def _foot(run: FinishedRun) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in run.training["versions"].items())
     says = f"Trained with {versions}. This page needs no other file and loads nothing."
-    return f"<footer>{elements.text(says)}</footer>"
+    return f"<footer>{html.text(says)}</footer>"
 
 
 def _ending(run: FinishedRun) -> str:
@@ -283,7 +279,7 @@ def _figure(
 ) -> str:
     wide = as_svg(draw, name, width=width, height=height)
     narrow = as_svg(draw, f"{name}-narrow", width=4.7, height=3.6)
-    return elements.figure(wide, narrow, described, caption)
+    return html.figure(wide, narrow, described, caption)
 
 
 def _distances(neighbours: tuple[Neighbour, ...]) -> list[int]:

@@ -16,7 +16,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from charrnn.record import HistoryRow
+from charrnn.runs.results import HistoryRow
 
 TRAIN, NETWORK, BASELINE = "#d9731a", "#2f7fd6", "#2e9e6b"
 """Colours of the training loss, of the network's own figures, and of the count baseline."""

@@ -11,28 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from charrnn_export.loop_parity import LoopReport, check_loop
+from charrnn_export.generate_parity import LoopReport, check_loop
 from charrnn_export.model_card import model_card
 from charrnn_export.parity import FP32, TOLERANCES, CostError, ParityReport, Tolerance, check_parity
 from charrnn_export.targets import LOOPS, PRECISIONS, TARGETS, Target, legal
-from charrnn_export.writers import WRITERS, Original, open_loop
-from charrnn_runtime import generation, golden
+from charrnn_export.writers import WRITERS, ExportSource, open_loop
+from charrnn_runtime.bundle import golden
+from charrnn_runtime.bundle.locate import read_manifest
+from charrnn_runtime.bundle.manifest import MANIFEST_NAME, NOT_CHECKED, Description, FileEntry, HeldOutSample, Manifest
+from charrnn_runtime.core.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
+from charrnn_runtime.core.signature import SIGNATURE_NAME
+from charrnn_runtime.core.step import Step
+from charrnn_runtime.engines.generator import Generator
 from charrnn_runtime.errors import CharrnnError, InputError, ModelFileError, OperationError
-from charrnn_runtime.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
-from charrnn_runtime.generation import Generator
-from charrnn_runtime.loading import read_manifest
-from charrnn_runtime.manifest import (
-    MANIFEST_NAME,
-    NOT_CHECKED,
-    SIGNATURE_NAME,
-    Description,
-    FileEntry,
-    HeldOut,
-    Manifest,
-)
-from charrnn_runtime.novelty import FILTER_NAME, LineFilter
-from charrnn_runtime.scoring import bits_per_character
-from charrnn_runtime.step import Step
+from charrnn_runtime.sampling.training_lines import FILTER_NAME, LineFilter
+from charrnn_runtime.scoring.score import bits_per_character
 
 CARD_NAME = "README.md"
 
@@ -41,7 +34,7 @@ MAX_HELD_OUT_LINES = 200
 
 
 def export_bundle(
-    original: Original,
+    original: ExportSource,
     folder: Path,
     targets: Sequence[Target],
     *,
@@ -102,7 +95,7 @@ def _place(item: tuple[str, FileEntry]) -> tuple[int, bool, str]:
     return TARGETS.index(Target(entry.format, entry.precision)), SIGNATURE_NAME not in entry.signatures, name
 
 
-def _transcript(original: Original, step: Step, tolerance: Tolerance) -> golden.Golden:
+def _transcript(original: ExportSource, step: Step, tolerance: Tolerance) -> golden.Golden:
     return golden.record(
         step,
         original.description.vocabulary,
@@ -112,16 +105,16 @@ def _transcript(original: Original, step: Step, tolerance: Tolerance) -> golden.
     )
 
 
-def _held_out(original: Original) -> HeldOut | None:
+def _held_out(original: ExportSource) -> HeldOutSample | None:
     lines = list(original.held_out[:MAX_HELD_OUT_LINES])
     if not lines:
         return None
     text = tuple(original.description.vocabulary.decode(line) for line in lines)
-    return HeldOut(text, bits_per_character(original.reference, lines))
+    return HeldOutSample(text, bits_per_character(original.reference, lines))
 
 
 def _export(
-    original: Original, description: Description, target: Target, max_cost: float | None, verify: bool
+    original: ExportSource, description: Description, target: Target, max_cost: float | None, verify: bool
 ) -> tuple[Mapping[str, bytes], Mapping[str, FileEntry]]:
     writer, tolerance = WRITERS[target.format], _tolerance(target, max_cost)
     draft, parity = writer.draft(original, target), dict[str, Any]()
@@ -143,14 +136,16 @@ def _export(
     }
 
 
-def _open(original: Original, target: Target, files: Mapping[str, bytes], verify: bool) -> Step:
+def _open(original: ExportSource, target: Target, files: Mapping[str, bytes], verify: bool) -> Step:
     writer = WRITERS[target.format]
     if writer.stand_in and not verify:
         return writer.stand_in(original, target)
     return writer.open(files)
 
 
-def _check_step(original: Original, step: Step, target: Target, max_cost: float | None, verify: bool) -> ParityReport:
+def _check_step(
+    original: ExportSource, step: Step, target: Target, max_cost: float | None, verify: bool
+) -> ParityReport:
     tolerance = _tolerance(target, max_cost)
     try:
         return check_parity(original.reference, step, original.held_out, name=target.file_name, tolerance=tolerance)
@@ -158,11 +153,11 @@ def _check_step(original: Original, step: Step, target: Target, max_cost: float 
         raise CostError(f"{error} (--max-cost); {_what_would_do(original, target, max_cost, verify)}") from error
 
 
-def _check_loop(original: Original, description: Description, loop: Generator, target: Target) -> LoopReport:
+def _check_loop(original: ExportSource, description: Description, loop: Generator, target: Target) -> LoopReport:
     stop_at_boundary, name = description.stop_at_boundary, target.file_name
     report = check_loop(original.reference, loop, stop_at_boundary=stop_at_boundary, name=f"{name}, generate")
     if description.golden is not None:
-        generation.replay(loop, description.vocabulary, description.golden, stop_at_boundary=stop_at_boundary)
+        golden.replay_generator(loop, description.vocabulary, description.golden, stop_at_boundary=stop_at_boundary)
     return report
 
 
@@ -178,7 +173,7 @@ def _replay(step: Step, description: Description) -> None:
         golden.replay(step, description.vocabulary, description.golden, stop_at_boundary=description.stop_at_boundary)
 
 
-def _what_would_do(original: Original, target: Target, max_cost: float | None, verify: bool) -> str:
+def _what_would_do(original: ExportSource, target: Target, max_cost: float | None, verify: bool) -> str:
     """Say which more exact precision of the same format costs less than is allowed; for the message of a refusal."""
     legal_here = PRECISIONS[target.format]
     for precision in reversed(legal_here[: legal_here.index(target.precision)]):
@@ -191,7 +186,7 @@ def _what_would_do(original: Original, target: Target, max_cost: float | None, v
     return "no other precision of this format would do"
 
 
-def _measure(original: Original, target: Target, max_cost: float | None, verify: bool) -> ParityReport:
+def _measure(original: ExportSource, target: Target, max_cost: float | None, verify: bool) -> ParityReport:
     files = WRITERS[target.format].draft(original, target)(original.description)
     step = _open(original, target, files, verify)
     tolerance = _tolerance(target, max_cost)

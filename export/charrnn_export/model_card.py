@@ -3,17 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from charrnn_export.snippets import snippets
-from charrnn_runtime.manifest import (
-    GENERATE_NAME,
-    NOT_CHECKED,
-    SIGNATURE_NAME,
-    Description,
-    FileEntry,
-    Manifest,
-    generate_signature,
-    signature,
-)
-from charrnn_runtime.reports import training_rows
+from charrnn_runtime.bundle.manifest import NOT_CHECKED, Description, FileEntry, Manifest
+from charrnn_runtime.cli.summaries import training_rows
+from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME, generate_signature, signature
 
 
 def model_card(manifest: Manifest) -> str:

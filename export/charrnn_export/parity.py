@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from charrnn_export.states import random_state, reached
-from charrnn_runtime import golden
+from charrnn_runtime.bundle import golden
+from charrnn_runtime.core.signature import Precision
+from charrnn_runtime.core.step import Float32, Int32, State, Step, state_names, zero_state
+from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
 from charrnn_runtime.errors import ParityError
-from charrnn_runtime.manifest import Precision
-from charrnn_runtime.scoring import bits_per_character
-from charrnn_runtime.step import Float32, Int32, State, Step, state_names, zero_state
-from charrnn_runtime.vocabulary import BOUNDARY, Tokens
+from charrnn_runtime.scoring.score import bits_per_character
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Tolerance:
     """Largest difference of a log-probability (nats) that a replay of the file's transcript may show on a device."""
 
     same_text: bool = True
-    """Whether a replay must repeat the lines of the file's transcript; see `charrnn_runtime.golden`."""
+    """Whether a replay must repeat the lines of the file's transcript; see `charrnn_runtime.bundle.golden`."""
 
 
 FP32 = Tolerance(one_step=1e-5, bits_per_character=1e-3, rollout_steps=1000)

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn_runtime.step import Float32
+from charrnn_runtime.core.step import Float32
 
 LARGEST = 127
 """Of a signed byte; -128 stays unused, so that a weight and its negative are equally exact."""

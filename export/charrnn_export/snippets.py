@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 
-from charrnn_runtime.manifest import Description
+from charrnn_runtime.bundle.manifest import Description
 
 Snippet = Callable[[Description], str]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn_runtime.step import Float32, Int32, State, Step, zero_state
-from charrnn_runtime.vocabulary import BOUNDARY, Tokens
+from charrnn_runtime.core.step import Float32, Int32, State, Step, zero_state
+from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
 
 
 def random_state(units: tuple[int, ...], batch: int, generator: np.random.Generator) -> State:

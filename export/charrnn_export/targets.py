@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME, Format, Precision
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.manifest import GENERATE_NAME, SIGNATURE_NAME, Format, Precision
 
 PRECISIONS: Mapping[Format, tuple[Precision, ...]] = {
     "onnx": ("fp32", "fp16", "int8"),

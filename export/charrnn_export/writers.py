@@ -9,21 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn_export.targets import OPSET, Target
-from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite, write_npz
-from charrnn_runtime.generation import Generator
-from charrnn_runtime.loading import open_bytes, open_sources
-from charrnn_runtime.loops import open_generator
-from charrnn_runtime.manifest import Description, Format
-from charrnn_runtime.step import NumpyStep, Step, StepWeights
-from charrnn_runtime.terminal import held_back_stderr
-from charrnn_runtime.vocabulary import Tokens
+from charrnn_runtime.bundle.embedded import attach_to_onnx, attach_to_tflite, write_npz
+from charrnn_runtime.bundle.manifest import Description
+from charrnn_runtime.bundle.open_generator import open_generator
+from charrnn_runtime.bundle.open_step import open_bytes, open_sources
+from charrnn_runtime.core.process import held_back_stderr
+from charrnn_runtime.core.signature import Format
+from charrnn_runtime.core.step import NumpyStep, Step, StepWeights
+from charrnn_runtime.core.vocabulary import Tokens
+from charrnn_runtime.engines.generator import Generator
 
 Draft = Callable[[Description], Mapping[str, bytes]]
 """From a description to the files, by name, that hold a model and the description inside."""
 
 
 @dataclass(frozen=True)
-class Original:
+class ExportSource:
     """What is exported."""
 
     weights: StepWeights
@@ -60,7 +61,7 @@ def open_loop(files: Mapping[str, bytes]) -> Generator:
 class Writer:
     """What writes and opens one format."""
 
-    draft: Callable[[Original, Target], Draft]
+    draft: Callable[[ExportSource, Target], Draft]
     """Converts."""
 
     open: Callable[[Mapping[str, bytes]], Step] = open_single
@@ -69,12 +70,12 @@ class Writer:
     opset: int | None = None
     """ONNX only: the operator set the files need."""
 
-    stand_in: Callable[[Original, Target], Step] | None = None
+    stand_in: Callable[[ExportSource, Target], Step] | None = None
     """C only: the step that the files should be, for machines without a compiler, where nothing runs them."""
 
 
-def _onnx(original: Original, target: Target) -> Draft:
-    from charrnn_export import onnx_format
+def _onnx(original: ExportSource, target: Target) -> Draft:
+    from charrnn_export.onnx_format import convert as onnx_format
 
     if target.generate:
         stop_at_boundary = original.description.stop_at_boundary
@@ -84,8 +85,8 @@ def _onnx(original: Original, target: Target) -> Draft:
     return lambda description: {target.file_name: attach_to_onnx(model, description.to_json())}
 
 
-def _tflite(original: Original, target: Target) -> Draft:
-    from charrnn_export import tflite_format
+def _tflite(original: ExportSource, target: Target) -> Draft:
+    from charrnn_export.tflite_format import convert as tflite_format
 
     if target.generate:
         stop_at_boundary = original.description.stop_at_boundary
@@ -95,12 +96,12 @@ def _tflite(original: Original, target: Target) -> Draft:
     return lambda description: {target.file_name: attach_to_tflite(model, description.to_json())}
 
 
-def _npz(original: Original, target: Target) -> Draft:
+def _npz(original: ExportSource, target: Target) -> Draft:
     return lambda description: {target.file_name: write_npz(original.weights.arrays(), description.to_json())}
 
 
-def _c(original: Original, target: Target) -> Draft:
-    from charrnn_export import c_format
+def _c(original: ExportSource, target: Target) -> Draft:
+    from charrnn_export.c_format import sources as c_format
 
     def draft(description: Description) -> Mapping[str, bytes]:
         files = c_format.convert(original.weights, description, target.precision)
@@ -114,8 +115,8 @@ def _open_c(files: Mapping[str, bytes]) -> Step:
     return open_sources(folder, {Path(name).name: data for name, data in files.items()}).step
 
 
-def _numpy_of_c(original: Original, target: Target) -> Step:
-    from charrnn_export.c_format import rounded_to_int8
+def _numpy_of_c(original: ExportSource, target: Target) -> Step:
+    from charrnn_export.c_format.sources import rounded_to_int8
 
     return NumpyStep(rounded_to_int8(original.weights) if target.precision == "int8" else original.weights)
 

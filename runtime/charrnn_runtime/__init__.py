@@ -18,7 +18,7 @@ from charrnn_runtime.errors import (
 )
 from charrnn_runtime.model import Model, load
 from charrnn_runtime.results import Completion, LineScore, Sample
-from charrnn_runtime.sampling import Request
+from charrnn_runtime.sampling.sampler import Request
 from charrnn_runtime.selection import Selection
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""`python -m charrnn_runtime`: see `charrnn_runtime.command_line`."""
+"""`python -m charrnn_runtime`: see `charrnn_runtime.cli.main`."""
 
 import sys
 
-from charrnn_runtime.command_line import main
+from charrnn_runtime.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,15 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from charrnn_runtime.bundle.locate import C_UNASKED, Engine, bundle_of, read_manifest, step_files
+from charrnn_runtime.bundle.manifest import Manifest
+from charrnn_runtime.bundle.open_step import open_listed
+from charrnn_runtime.core.files import read_bounded
+from charrnn_runtime.core.process import held_back_stderr
+from charrnn_runtime.core.step import Step
+from charrnn_runtime.core.vocabulary import Tokens
 from charrnn_runtime.errors import EngineMissingError, InputError, OperationError, ParityError
-from charrnn_runtime.files import read_bounded
-from charrnn_runtime.loading import C_UNASKED, Engine, bundle_of, open_listed, read_manifest, step_files
-from charrnn_runtime.manifest import Manifest
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.scoring import bits_per_character
-from charrnn_runtime.step import Step
-from charrnn_runtime.terminal import held_back_stderr
-from charrnn_runtime.vocabulary import Tokens
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
+from charrnn_runtime.scoring.score import bits_per_character
 
 Opener = Callable[[], Step]
 """Makes a step; goes to another process, so it must be a function of a module, or a partial of one."""

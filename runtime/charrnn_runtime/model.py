@@ -8,21 +8,26 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn_runtime import generation, golden, sampling, scoring
-from charrnn_runtime.drawing import Drawing
+from charrnn_runtime.bundle import golden
+from charrnn_runtime.bundle.locate import Engine
+from charrnn_runtime.bundle.manifest import Description
+from charrnn_runtime.bundle.open_generator import loop_beside
+from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.core.step import Step
+from charrnn_runtime.core.vocabulary import BOUNDARY, TextRule, Tokens, Unknown
+from charrnn_runtime.engines import generator
 from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
-from charrnn_runtime.loading import Engine, open_model
-from charrnn_runtime.loops import loop_beside
-from charrnn_runtime.manifest import Description
-from charrnn_runtime.results import DEFAULT_BUDGET, Completion, LineScore, Sample
-from charrnn_runtime.sampling import Request
+from charrnn_runtime.results import Completion, LineScore, Sample
+from charrnn_runtime.sampling import sampler
+from charrnn_runtime.sampling.draw import SamplingOptions
+from charrnn_runtime.sampling.sampler import Request
+from charrnn_runtime.scoring import score as scoring
+from charrnn_runtime.scoring.completion import DEFAULT_BUDGET
 from charrnn_runtime.selection import Selection, select
-from charrnn_runtime.step import Step
-from charrnn_runtime.vocabulary import BOUNDARY, TextRule, Tokens, Unknown
 
 # What many programs never call is loaded when it is called: the first sample comes sooner.
 if TYPE_CHECKING:
-    from charrnn_runtime.novelty import TrainingLines
+    from charrnn_runtime.sampling.training_lines import TrainingLines
     from charrnn_runtime.session import Session
 
 DEFAULT_BATCH_SIZE = 256
@@ -56,7 +61,7 @@ class Model:
     """Threads inside one operator."""
 
     @cached_property
-    def _loop(self) -> generation.Generator | None:
+    def _loop(self) -> generator.Generator | None:
         """The whole loop in one graph, where a bundle of running text holds it: twice as fast for one sample."""
         if self.description.stop_at_boundary or not self.source.is_dir():
             return None
@@ -70,9 +75,9 @@ class Model:
         self,
         prefix: str = "",
         *,
-        temperature: float = Drawing.temperature,
-        top_k: int | None = Drawing.top_k,
-        top_p: float | None = Drawing.top_p,
+        temperature: float = SamplingOptions.temperature,
+        top_k: int | None = SamplingOptions.top_k,
+        top_p: float | None = SamplingOptions.top_p,
         max_length: int | None = None,
         min_length: int = Request.min_length,
         ban: str = "",
@@ -99,7 +104,7 @@ class Model:
         return Request(
             prefix=self.description.vocabulary.encode(prefix, unknown=unknown),
             max_length=self.description.max_length if max_length is None else max_length,
-            drawing=Drawing(temperature, top_k, top_p, self._banned(ban)),
+            options=SamplingOptions(temperature, top_k, top_p, self._banned(ban)),
             seed=seed,
             stop_at_boundary=self.description.stop_at_boundary,
             min_length=min_length,
@@ -110,9 +115,9 @@ class Model:
         num_samples: int = 10,
         prefix: str = "",
         *,
-        temperature: float = Drawing.temperature,
-        top_k: int | None = Drawing.top_k,
-        top_p: float | None = Drawing.top_p,
+        temperature: float = SamplingOptions.temperature,
+        top_k: int | None = SamplingOptions.top_k,
+        top_p: float | None = SamplingOptions.top_p,
         max_length: int | None = None,
         seed: int = Request.seed,
     ) -> list[str]:
@@ -152,16 +157,16 @@ class Model:
         if num_workers == 1:
             drawn = self._drawn(request, count, batch_size, first_index)
         else:
-            from charrnn_runtime import workers
+            from charrnn_runtime import parallel
 
-            drawn = workers.draw(self, request, count, batch_size, first_index, num_workers)
+            drawn = parallel.draw(self, request, count, batch_size, first_index, num_workers)
         yield from drawn if selection.is_open else select(drawn, num_samples, selection)
 
     def _drawn(self, request: Request, count: int | None, batch_size: int, first_index: int) -> Iterator[Sample]:
         decode = self.description.vocabulary.decode
-        draw = sampling.sample_tokens
-        if self._loop is not None and generation.can_draw(request):
-            draw = partial(generation.sample_text, self._loop)
+        draw = sampler.sample_tokens
+        if self._loop is not None and generator.can_draw(request):
+            draw = partial(generator.sample_text, self._loop)
         drawn = draw(self.step, request, count, batch_size=batch_size, first_index=first_index)
         for sample in drawn:
             yield Sample(sample.number, decode(sample.tokens.tolist()), sample.ended)
@@ -176,15 +181,15 @@ class Model:
         """
         if self.description.mode != "lines":
             raise ModelFileError(f"{self.source} was trained on running text, which has no lines to tell from new ones")
-        from charrnn_runtime import novelty
+        from charrnn_runtime.bundle.open_step import read_training_lines
 
-        return novelty.read_training_lines(self.source)
+        return read_training_lines(self.source)
 
     def stream(self, request: Request, index: int = 0) -> Iterator[str]:
         """Yield the characters of sample number `index` as they are drawn: the prefix first, the final newline not."""
         characters = self.description.vocabulary.characters
         yield from self.description.vocabulary.decode(request.prefix)
-        for token in sampling.stream_tokens(self.step, request, index):
+        for token in sampler.stream_tokens(self.step, request, index):
             if token or not request.stop_at_boundary:
                 yield characters[token]
 
@@ -219,9 +224,9 @@ class Model:
         if num_workers == 1:
             scored = scoring.iterate_log_probabilities(self.step, tokens, batch_size=batch_size)
         else:
-            from charrnn_runtime import workers
+            from charrnn_runtime import parallel
 
-            scored = workers.score(self, tokens, batch_size, num_workers)
+            scored = parallel.score(self, tokens, batch_size, num_workers)
         for scores in scored:
             text = self.description.vocabulary.decode(waiting.popleft().tolist())
             yield LineScore(text, scores, self.description.held_out)

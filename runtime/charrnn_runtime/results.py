@@ -3,11 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from charrnn_runtime.drawing import Float64
-from charrnn_runtime.scoring import Quantiles
-
-DEFAULT_BUDGET = 20_000
-"""Most steps of a search for completions; some seconds on a desktop."""
+from charrnn_runtime.sampling.draw import Float64
+from charrnn_runtime.scoring.quantiles import Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class LineScore:
     def percentile(self) -> float | None:
         """How many percent of held-out lines are at most as surprising; None if the model does not carry their scores.
 
-        Near 100 for a line unlike those the model was trained on; see `charrnn_runtime.scoring.Quantiles`.
+        Near 100 for a line unlike those the model was trained on; see `charrnn_runtime.scoring.quantiles.Quantiles`.
         """
         return None if self.quantiles is None else self.quantiles.percentile(self.nats_per_character)
 

@@ -11,7 +11,7 @@ from charrnn_runtime.errors import OperationError
 from charrnn_runtime.results import Sample
 
 if TYPE_CHECKING:
-    from charrnn_runtime.novelty import TrainingLines
+    from charrnn_runtime.sampling.training_lines import TrainingLines
 
 PORTION, LEAST_KEPT = 10_000, 10
 """Nothing is left to draw when of so many samples in a row fewer than so many are kept."""

@@ -8,11 +8,12 @@ import math
 
 import numpy as np
 
-from charrnn_runtime import completion
+from charrnn_runtime.core.step import Step
+from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens, Unknown, Vocabulary
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.results import DEFAULT_BUDGET, Completion
-from charrnn_runtime.step import Step
-from charrnn_runtime.vocabulary import BOUNDARY, Tokens, Unknown, Vocabulary
+from charrnn_runtime.results import Completion
+from charrnn_runtime.scoring import completion
+from charrnn_runtime.scoring.completion import DEFAULT_BUDGET
 
 
 class Session:

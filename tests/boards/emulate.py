@@ -60,7 +60,7 @@ def emulate(core: Core, sources: Mapping[str, bytes], folder: Path, *, number: i
 
     Args:
         core: Which processor.
-        sources: What `charrnn_export.c_format.convert` returned.
+        sources: What `charrnn_export.c_format.sources.convert` returned.
         folder: Where to compile.
         number: How many names.
         seed: Of the names.

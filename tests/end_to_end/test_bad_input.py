@@ -167,7 +167,7 @@ def test_a_bundle_with_one_flipped_bit_is_refused(charrnn, bundle: Path, tmp_pat
 
 
 def test_a_tflite_without_its_metadata_is_refused(charrnn, bundle: Path, tmp_path: Path) -> None:
-    from charrnn_runtime.attachment import detach_from_tflite
+    from charrnn_runtime.bundle.embedded import detach_from_tflite
 
     model, _ = detach_from_tflite((bundle / "model.tflite").read_bytes(), "x")
     (tmp_path / "model.tflite").write_bytes(model)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn_runtime.c_step import find_compiler
+from charrnn_runtime.engines.c_engine import find_compiler
 from charrnn_runtime.errors import EngineMissingError
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "microcontrollers.md").read_text(encoding="utf-8")

@@ -134,7 +134,7 @@ def test_a_copied_bundle_verifies_and_describes_itself(charrnn, bundle: Path, tm
 
 
 def test_a_wrong_transcript_fails_verification_with_exit_code_1(charrnn, bundle: Path, tmp_path: Path) -> None:
-    from charrnn_runtime.attachment import attach_to_tflite, detach_from_tflite
+    from charrnn_runtime.bundle.embedded import attach_to_tflite, detach_from_tflite
 
     model, description = detach_from_tflite((bundle / "model.tflite").read_bytes(), "x")
     description["golden"]["samples"][2] += "x"

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from charrnn_runtime import load
-from charrnn_runtime.manifest import Description
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.scoring import bits_per_character
-from charrnn_runtime.step import NumpyStep, Step
-from charrnn_runtime.vocabulary import Vocabulary
+from charrnn_runtime.bundle.manifest import Description
+from charrnn_runtime.core.step import NumpyStep, Step
+from charrnn_runtime.core.vocabulary import Vocabulary
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
+from charrnn_runtime.scoring.score import bits_per_character
 
 VOCABULARY = Vocabulary.build(["abcdefghijklmnopqrstuvwxyz", "ABCDE-' éû"])
 LINES = [VOCABULARY.encode(line) for line in ("Ede", "Baarle-Bû", "", "'a", "éé", "Dzzzzxyq Cab")]
@@ -21,13 +21,13 @@ SIZES = {"1 layer": (24,), "2 layers": (24, 20)}
 @pytest.fixture(scope="session", params=SIZES)
 def original(request: pytest.FixtureRequest) -> Any:
     """A Keras model with lively weights (an untrained one says nearly nothing), ready to be exported."""
-    from charrnn.model import KerasStep, ModelSizes, arrays_of, build_model, set_arrays, step_weights
-    from charrnn_export.writers import Original
+    from charrnn.model.keras_model import KerasStep, ModelSizes, arrays_of, build_model, set_arrays, step_weights
+    from charrnn_export.writers import ExportSource
 
     units = SIZES[request.param]
     model = build_model(ModelSizes(VOCABULARY.size, 12, units), seed=5)
     set_arrays(model, {name: array * np.float32(3) for name, array in arrays_of(model).items()})
-    return Original(step_weights(model), KerasStep(model), Description(VOCABULARY, units), LINES)
+    return ExportSource(step_weights(model), KerasStep(model), Description(VOCABULARY, units), LINES)
 
 
 @pytest.fixture(scope="session")

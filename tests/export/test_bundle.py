@@ -9,34 +9,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn_runtime.attachment import detach_from_tflite
+from charrnn_runtime.bundle.embedded import detach_from_tflite
+from charrnn_runtime.bundle.locate import read_manifest
+from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.core.files import sha256
+from charrnn_runtime.core.signature import signature
+from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.errors import InputError, OperationError
-from charrnn_runtime.files import sha256
-from charrnn_runtime.loading import open_model, read_manifest
-from charrnn_runtime.manifest import signature
-from charrnn_runtime.step import NumpyStep
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 
-from charrnn_export import onnx_format, tflite_format  # noqa: E402
+from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
 from charrnn_export.model_card import model_card  # noqa: E402
+from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
 from charrnn_export.targets import Target  # noqa: E402
-from charrnn_export.writers import Original  # noqa: E402
+from charrnn_export.writers import ExportSource  # noqa: E402
 
 ONNX, TFLITE = BOTH = [Target("onnx"), Target("tflite")]
 
 
 def original(tiny):
-    return Original(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    return ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
 
 
 def another(tiny):
     """The same sizes and description, other weights."""
     weights = replace(tiny.weights, projection_bias=tiny.weights.projection_bias[::-1].copy())
-    return Original(weights, NumpyStep(weights), tiny.description, tiny.held_out)
+    return ExportSource(weights, NumpyStep(weights), tiny.description, tiny.held_out)
 
 
 def contents(folder):
@@ -112,7 +114,7 @@ def test_a_file_that_was_lost_or_damaged_does_not_stay_in_the_manifest(copied, t
 
 def test_a_file_stays_though_the_training_facts_hold_tuples(tiny, tmp_path):
     described = replace(tiny.description, training={"split": (8, 1, 1)})
-    kept = Original(tiny.weights, tiny.step, described, tiny.held_out)
+    kept = ExportSource(tiny.weights, tiny.step, described, tiny.held_out)
     export_bundle(kept, tmp_path / "bundle", [ONNX])
     assert list(export_bundle(kept, tmp_path / "bundle", [TFLITE]).files) == ["model.onnx", "model.tflite"]
 

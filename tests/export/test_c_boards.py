@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from charrnn_export.c_format import convert, rounded_to_int8
+from charrnn_export.c_format.sources import convert, rounded_to_int8
+from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.model import Model
-from charrnn_runtime.step import NumpyStep
 
 BOARDS = runpy.run_path(str(Path(__file__).parents[1] / "boards" / "emulate.py"))
 

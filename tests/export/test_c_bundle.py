@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from charrnn_export.bundle import export_bundle
-from charrnn_export.c_format import convert
+from charrnn_export.c_format.sources import convert
 from charrnn_export.model_card import model_card
 from charrnn_export.targets import Target, choose
-from charrnn_export.writers import Original
+from charrnn_export.writers import ExportSource
+from charrnn_runtime.bundle.locate import read_manifest
+from charrnn_runtime.bundle.manifest import NOT_CHECKED
+from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.core.files import sha256
+from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.errors import EngineMissingError, InputError, OperationError, ParityError
-from charrnn_runtime.files import sha256
-from charrnn_runtime.loading import open_model, read_manifest
-from charrnn_runtime.manifest import NOT_CHECKED
-from charrnn_runtime.step import NumpyStep
 
 NPZ, C, INT8 = TARGETS = [Target("npz"), Target("c"), Target("c", "int8")]
 SOURCES = {
@@ -35,7 +36,7 @@ COST = 1.0
 
 def original(tiny, order=1):
     weights = replace(tiny.weights, projection_bias=tiny.weights.projection_bias[::order].copy())
-    return Original(weights, NumpyStep(weights), tiny.description, tiny.held_out)
+    return ExportSource(weights, NumpyStep(weights), tiny.description, tiny.held_out)
 
 
 def another(tiny):

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from charrnn_export.c_format import rounded_to_int8
-from charrnn_runtime.c_step import find_compiler
+from charrnn_export.c_format.sources import rounded_to_int8
+from charrnn_runtime.core.step import NumpyStep
+from charrnn_runtime.engines.c_engine import find_compiler
 from charrnn_runtime.model import Model
-from charrnn_runtime.step import NumpyStep
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "microcontrollers.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(cpp|c)\n(.*?)```", DOCUMENT, re.DOTALL)

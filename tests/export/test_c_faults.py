@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from charrnn_export import c_format
 from charrnn_export.bundle import export_bundle
-from charrnn_export.c_format import HEADER, SOURCE, WEIGHTS
+from charrnn_export.c_format import sources as c_format
+from charrnn_export.c_format.sources import HEADER, SOURCE, WEIGHTS
 from charrnn_export.targets import Target
-from charrnn_export.writers import Original
+from charrnn_export.writers import ExportSource
 from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError, ParityError
 
 C, INT8 = Target("c"), Target("c", "int8")
@@ -19,7 +19,7 @@ ARRAY = re.compile(r"static const (float|int8_t|uint32_t) (\w+)\[\] = \{\n(.*?)\
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiler():
-    from charrnn_runtime.c_step import find_compiler
+    from charrnn_runtime.engines.c_engine import find_compiler
 
     try:
         find_compiler()
@@ -31,7 +31,7 @@ def refused(tiny, monkeypatch, tmp_path, change, match, *, error=ParityError, ta
     """Let the generator write something else; the export must refuse it and leave nothing behind."""
     real = c_format.convert
     monkeypatch.setattr(c_format, "convert", lambda *arguments: change(dict(real(*arguments))))
-    original = Original(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
     with pytest.raises(error, match=match):
         export_bundle(original, tmp_path / "bundle", [target], max_cost=1.0)
     monkeypatch.undo()
@@ -75,7 +75,7 @@ def test_without_a_fault_the_edited_c_passes(tiny, monkeypatch, tmp_path):
     real = c_format.convert
     change = weights_changed("projection_bias", lambda numbers: None)
     monkeypatch.setattr(c_format, "convert", lambda *arguments: change(dict(real(*arguments))))
-    original = Original(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
     assert list(export_bundle(original, tmp_path / "bundle", [C]).models()) == ["c"]
 
 
@@ -188,5 +188,5 @@ def test_a_reference_that_is_not_what_the_weights_say_is_caught(tiny, tmp_path):
     """The gate compares with the trained model: a folding that went wrong has nowhere to hide."""
     wrong = replace(tiny.weights, projection_bias=tiny.weights.projection_bias + np.float32(1e-4))
     with pytest.raises(ParityError, match=r"^c: .* logits differs by 1\.\d\de-04"):
-        export_bundle(Original(wrong, tiny.step, tiny.description, tiny.held_out), tmp_path / "bundle", [C])
+        export_bundle(ExportSource(wrong, tiny.step, tiny.description, tiny.held_out), tmp_path / "bundle", [C])
     assert not (tmp_path / "bundle").exists()

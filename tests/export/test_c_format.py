@@ -12,17 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn_export.c_format import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, convert, rounded_to_int8
+from charrnn_export.c_format.sources import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, convert, rounded_to_int8
 from charrnn_export.parity import FP32, Tolerance, check_parity
-from charrnn_runtime import golden as transcripts
-from charrnn_runtime.c_step import CStep, compile_c, find_compiler
-from charrnn_runtime.drawing import Drawing, draw, uniform_stream
+from charrnn_runtime.bundle import golden as transcripts
+from charrnn_runtime.bundle.manifest import MANIFEST_NAME
+from charrnn_runtime.core.step import NumpyStep
+from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
+from charrnn_runtime.engines.c_engine import CStep, compile_c, find_compiler
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError, OperationError, ParityError
-from charrnn_runtime.manifest import MANIFEST_NAME
 from charrnn_runtime.model import Model
-from charrnn_runtime.scoring import log_probabilities
-from charrnn_runtime.step import NumpyStep
-from charrnn_runtime.vocabulary import TextRule, Vocabulary
+from charrnn_runtime.sampling.draw import SamplingOptions, draw
+from charrnn_runtime.sampling.random_stream import uniform_stream
+from charrnn_runtime.scoring.score import log_probabilities
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -342,7 +343,7 @@ def test_a_draw_is_that_of_the_python_runtime(library, logits, uniform, temperat
     row = np.array([logits], np.float32)
     options = Options(temperature, top_k or 0, top_p or 0)
     drawn = library.charrnn_draw(pointer(row), ctypes.byref(options), uniform)
-    assert drawn == draw(row, np.array([uniform]), Drawing(temperature, top_k, top_p))[0]
+    assert drawn == draw(row, np.array([uniform]), SamplingOptions(temperature, top_k, top_p))[0]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -7,23 +7,24 @@ import numpy as np
 import pytest
 
 from charrnn_runtime import Selection, load
-from charrnn_runtime.drawing import Drawing
+from charrnn_runtime.bundle.locate import read_manifest
+from charrnn_runtime.bundle.open_generator import loop_beside, open_generator
+from charrnn_runtime.core.step import NumpyStep, zero_state
+from charrnn_runtime.engines.generator import HostGenerator
 from charrnn_runtime.errors import InputError, ModelFileError, ParityError
-from charrnn_runtime.generation import HostLoop
-from charrnn_runtime.loading import read_manifest
-from charrnn_runtime.loops import loop_beside, open_generator
-from charrnn_runtime.step import NumpyStep, zero_state
+from charrnn_runtime.sampling.draw import SamplingOptions
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
-from charrnn_export import onnx_format, tflite_format  # noqa: E402
+from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
-from charrnn_export.loop_parity import check_loop  # noqa: E402
+from charrnn_export.generate_parity import check_loop  # noqa: E402
+from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
 from charrnn_export.targets import LOOPS, Target, choose  # noqa: E402
-from charrnn_export.writers import Original  # noqa: E402
+from charrnn_export.writers import ExportSource  # noqa: E402
 
 ONNX, TFLITE = LOOPS
 FLOAT32 = 0
@@ -31,7 +32,7 @@ FLOAT32 = 0
 
 
 def original(tiny):
-    return Original(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    return ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
 
 
 def contents(folder):
@@ -124,7 +125,7 @@ def test_a_later_export_without_the_loop_keeps_that_of_the_same_model(tiny_two, 
     export_bundle(original(tiny_two), folder, [Target("onnx")])
     assert list(read_manifest(folder).files) == ["model.onnx", "model.generate.onnx"]
     weights = replace(tiny_two.weights, projection_bias=tiny_two.weights.projection_bias[::-1].copy())
-    other = Original(weights, NumpyStep(weights), tiny_two.description, tiny_two.held_out)
+    other = ExportSource(weights, NumpyStep(weights), tiny_two.description, tiny_two.held_out)
     export_bundle(other, folder, [Target("onnx")])
     assert list(read_manifest(folder).files) == ["model.onnx"]
     assert not (folder / "model.generate.onnx").exists()
@@ -148,9 +149,9 @@ def test_in_running_text_a_newline_is_a_character_like_any_other(tiny_one, tmp_p
     path = tmp_path / "bundle" / kind.file_name
     loop = open_generator(path, path.read_bytes()).generator
     uniforms = np.random.default_rng(1).random((3, 50), np.float32).astype(np.float64)
-    given = (np.zeros(3, np.int32), zero_state(loop.units, 3), uniforms, Drawing())
+    given = (np.zeros(3, np.int32), zero_state(loop.units, 3), uniforms, SamplingOptions())
     tokens, state = loop(*given)
-    expected, expected_state = HostLoop(tiny_one.step, stop_at_boundary=False)(*given)
+    expected, expected_state = HostGenerator(tiny_one.step, stop_at_boundary=False)(*given)
     np.testing.assert_array_equal(tokens, expected)
     for got, want in zip(state, expected_state, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-3)
@@ -390,7 +391,7 @@ def test_a_fault_in_the_step_of_a_tflite_with_the_loop_is_caught(tiny_two, tmp_p
     weights = replace(tiny_two.weights, projection_bias=tiny_two.weights.projection_bias + np.float32(1e-4))
     with pytest.raises(ParityError, match=r"^model\.tflite: one step .* logits differs by 1\.\d\de-04"):
         export_bundle(
-            Original(weights, tiny_two.step, tiny_two.description, tiny_two.held_out), tmp_path / "new", [TFLITE]
+            ExportSource(weights, tiny_two.step, tiny_two.description, tiny_two.held_out), tmp_path / "new", [TFLITE]
         )
     assert not (tmp_path / "new").exists()
 
@@ -409,7 +410,7 @@ def test_a_loop_that_does_not_end_lines_is_caught(refused, tiny_two, kind):
 
 def test_a_loop_of_another_size_is_caught(tiny_one, tiny_two):
     with pytest.raises(ParityError, match=r"^it: sizes differ: expected units \(16,\), received \(16, 12\)"):
-        check_loop(tiny_one.step, HostLoop(tiny_two.step), stop_at_boundary=True, name="it")
+        check_loop(tiny_one.step, HostGenerator(tiny_two.step), stop_at_boundary=True, name="it")
 
 
 def test_the_gate_lets_a_loop_pass_whose_rounding_differs_and_none_whose_logits_do(tiny_two):
@@ -425,6 +426,6 @@ def test_the_gate_lets_a_loop_pass_whose_rounding_differs_and_none_whose_logits_
             logits[:, 2] += np.float32(self.by)
             return logits, after
 
-    check_loop(tiny_two.step, HostLoop(Off(1e-6)), stop_at_boundary=True, name="it")
+    check_loop(tiny_two.step, HostGenerator(Off(1e-6)), stop_at_boundary=True, name="it")
     with pytest.raises(ParityError, match=r"^it: \d+ rows of 1, temperature 1\.0: \d+ rows differ from the loop"):
-        check_loop(tiny_two.step, HostLoop(Off(1e-3)), stop_at_boundary=True, name="it")
+        check_loop(tiny_two.step, HostGenerator(Off(1e-3)), stop_at_boundary=True, name="it")

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn_runtime import generation, load
-from charrnn_runtime import golden as transcripts
-from charrnn_runtime.generation import scalars
-from charrnn_runtime.loading import open_model
-from charrnn_runtime.step import state_names
+from charrnn_runtime import load
+from charrnn_runtime.bundle import golden as transcripts
+from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.core.step import state_names
+from charrnn_runtime.engines.generator import scalars
 
 pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
@@ -23,7 +23,7 @@ pytest.importorskip("tensorflow")
 from charrnn_export.bundle import export_bundle
 from charrnn_export.snippets import program, snippets
 from charrnn_export.targets import choose
-from charrnn_export.writers import Original
+from charrnn_export.writers import ExportSource
 
 NAMES = ["model.onnx", "model.fp16.onnx", "model.int8.onnx"]
 JAVASCRIPT = Path(__file__).parents[2] / "docs" / "examples" / "javascript"
@@ -45,7 +45,7 @@ class OtherEngine:
 def onnx_files(tiny, tmp_path_factory):
     """A bundle of each tiny model with ONNX in every precision; not to be written to."""
     folder = tmp_path_factory.mktemp("onnx") / tiny.name
-    original = Original(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
     export_bundle(original, folder, choose(["onnx"], ["all"]), max_cost=1.0)
     return folder
 
@@ -102,10 +102,10 @@ def test_onnxruntime_web_draws_the_golden_samples(javascript, onnx_files, name):
 @pytest.mark.parametrize(
     "drawing", [{"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.6}, {"temperature": 0, "prefix": "A"}]
 )
-def test_onnxruntime_web_follows_the_drawing_rule(javascript, kept_bundle, drawing):
-    words = [word for name, value in drawing.items() for word in (f"--{name.replace('_', '-')}", value)]
+def test_onnxruntime_web_follows_the_drawing_rule(javascript, kept_bundle, options):
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     received = node(javascript, "sample.mjs", kept_bundle, "--seed", 3, "--count", 20, *words)
-    assert received.stdout.split("\n")[:-1] == load(kept_bundle).sample(20, seed=3, **drawing)
+    assert received.stdout.split("\n")[:-1] == load(kept_bundle).sample(20, seed=3, **options)
 
 
 def test_javascript_has_the_random_stream(javascript, tmp_path):
@@ -181,12 +181,12 @@ def said_by_a_loop(path, run, real):
     class Loop:
         units = description.units
 
-        def __call__(self, token, state, uniforms, drawing):
+        def __call__(self, token, state, uniforms, options):
             states = dict(zip(state_names(len(self.units)), state, strict=True))
-            outputs = run({"token": token, **states, "uniforms": uniforms.astype(real), **scalars(drawing, real)})
+            outputs = run({"token": token, **states, "uniforms": uniforms.astype(real), **scalars(options, real)})
             return outputs["tokens"], ()
 
-    return generation.replay(Loop(), description.vocabulary, description.golden, stop_at_boundary=True)
+    return transcripts.replay_generator(Loop(), description.vocabulary, description.golden, stop_at_boundary=True)
 
 
 def test_the_loop_says_the_golden_transcript_in_the_reference_evaluator_of_onnx(with_loop):

@@ -8,11 +8,11 @@ import pytest
 from charrnn_export import parity
 from charrnn_export.parity import FP32, Tolerance, check_parity, greedy_rollout
 from charrnn_export.states import random_state
-from charrnn_runtime import golden as transcripts
+from charrnn_runtime.bundle import golden as transcripts
+from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.errors import InputError, ParityError
-from charrnn_runtime.loading import open_model
-from charrnn_runtime.scoring import bits_per_character
-from charrnn_runtime.step import NumpyStep
+from charrnn_runtime.scoring.score import bits_per_character
 
 ENGINES = {"onnxruntime": "model.onnx", "litert": "model.tflite"}
 

@@ -11,11 +11,12 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 tf = pytest.importorskip("tensorflow")
 
-from charrnn_export import onnx_format, tflite_format  # noqa: E402
+from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
-from charrnn_export.graph import input_signature  # noqa: E402
+from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
 from charrnn_export.targets import Target  # noqa: E402
-from charrnn_export.writers import Original  # noqa: E402
+from charrnn_export.tf_graph.step import input_signature  # noqa: E402
+from charrnn_export.writers import ExportSource  # noqa: E402
 
 MODULES = {"onnx": onnx_format, "tflite": tflite_format}
 FLOAT32 = 0
@@ -34,7 +35,7 @@ def kind(request):
 
 
 def original(tiny):
-    return Original(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    return ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
 
 
 def refused(tiny, monkeypatch, tmp_path, kind, data, match, error=ParityError):
@@ -328,7 +329,9 @@ def test_a_reference_that_is_not_what_the_weights_say_is_caught(tiny, tmp_path):
     """The gate compares with the trained model: a folding that went wrong has nowhere to hide."""
     wrong = replace(tiny.weights, projection_bias=tiny.weights.projection_bias + np.float32(1e-4))
     with pytest.raises(ParityError, match=r"logits differs by 1\.\d\de-04"):
-        export_bundle(Original(wrong, tiny.step, tiny.description, tiny.held_out), tmp_path / "new", [Target("onnx")])
+        export_bundle(
+            ExportSource(wrong, tiny.step, tiny.description, tiny.held_out), tmp_path / "new", [Target("onnx")]
+        )
     assert not (tmp_path / "new").exists()
 
 

@@ -5,20 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from charrnn_runtime.bundle.locate import read_manifest
+from charrnn_runtime.bundle.open_step import open_model
 from charrnn_runtime.errors import InputError, ParityError
-from charrnn_runtime.loading import open_model, read_manifest
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.scoring import bits_per_character
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
+from charrnn_runtime.scoring.score import bits_per_character
 
 pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 pytest.importorskip("ai_edge_quantizer")
 
 from charrnn_export import bundle as bundles
-from charrnn_export import onnx_format, parity, targets, tflite_format
+from charrnn_export import parity, targets
 from charrnn_export.bundle import export_bundle
+from charrnn_export.onnx_format import convert as onnx_format
 from charrnn_export.targets import Target, choose
-from charrnn_export.writers import WRITERS, Original, Writer
+from charrnn_export.tflite_format import convert as tflite_format
+from charrnn_export.writers import WRITERS, ExportSource, Writer
 
 TARGETS = [target for target in targets.TARGETS if target.format != "c"]
 """C needs a compiler and has tests of its own: test_c_bundle.py, test_c_faults.py."""
@@ -29,7 +32,7 @@ COST = 1.0
 
 
 def original(tiny):
-    return Original(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    return ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +112,7 @@ def test_held_out_lines_stay_at_home_where_that_is_asked_for(tiny, tmp_path):
 
 def test_low_precision_keeps_its_matrices_in_few_bytes():
     """On a model of a usual size, where the graph itself does not count."""
-    from charrnn_runtime.step import StepWeights
+    from charrnn_runtime.core.step import StepWeights
 
     generator = np.random.default_rng(1)
 

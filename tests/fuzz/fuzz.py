@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from charrnn_export.c_format import convert
+from charrnn_export.c_format.sources import convert
 
 TESTS = Path(__file__).parents[1]
 FLAGS = ("-g", "-O1", "-std=c99", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")

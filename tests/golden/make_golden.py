@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn_runtime.manifest import Description
-from charrnn_runtime.scoring import Quantiles
-from charrnn_runtime.step import Float32, NumpyStep, StepWeights
-from charrnn_runtime.vocabulary import Tokens, Vocabulary
+from charrnn_runtime.bundle.manifest import Description
+from charrnn_runtime.core.step import Float32, NumpyStep, StepWeights
+from charrnn_runtime.core.vocabulary import Tokens, Vocabulary
+from charrnn_runtime.scoring.quantiles import Quantiles
 
 GOLDEN = Path(__file__).parent
 UNITS = {"one_layer": (16,), "two_layers": (16, 12)}
@@ -76,11 +76,11 @@ def main() -> None:
     """Export both models into this folder, the second one once more with the whole loop."""
     from charrnn_export.bundle import export_bundle
     from charrnn_export.targets import choose
-    from charrnn_export.writers import Original
+    from charrnn_export.writers import ExportSource
 
     for name in UNITS:
         tiny = tiny_model(name)
-        original = Original(tiny.weights, tiny.step, tiny.description, tiny.held_out, TRAINING_LINES)
+        original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out, TRAINING_LINES)
         export_bundle(original, GOLDEN / name, choose([], []))
     export_bundle(original, GOLDEN / LOOP, choose([], [], generate=True))
 

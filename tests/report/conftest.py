@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charrnn.datasets.dataset import Data, LineDataset
+from charrnn.datasets.split import Split
+from charrnn.evaluation.scores import Scores
 from charrnn.options import TrainingOptions
-from charrnn.recipe import resolve
-from charrnn.record import HistoryRow, TrainingResult
-from charrnn.run import Data, Run, RunConfig
-from charrnn.scores import Scores
-from charrnn.sides import LineSides
-from charrnn.split import Split
-from charrnn_runtime.step import Float32
-from charrnn_runtime.vocabulary import TextRule, Vocabulary
+from charrnn.runs.config import RunConfig
+from charrnn.runs.directory import Run
+from charrnn.runs.results import HistoryRow, TrainingResult
+from charrnn.training.recipe import resolve
+from charrnn_runtime.core.step import Float32
+from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
 
 LINES = tuple(first + middle + last for first in "ABCD" for middle in "eé" for last in ("rg", "n", "sen", "ling"))
 SPLIT = Split(LINES[:20], LINES[20:26], LINES[26:])
@@ -60,13 +61,13 @@ def make_run(tmp_path: Path) -> MakeRun:
         run = Run.create(tmp_path / name, RunConfig(options, requested, Data(source, "ab" * 32, 32, 32)))
         lines = (*split.train, *split.validation, *split.test)
         vocabulary = Vocabulary.build(lines, TextRule(None))
-        sides = LineSides(split, vocabulary)
-        sides.write(run.make_splits_folder())
+        dataset = LineDataset(split, vocabulary)
+        dataset.write(run.make_splits_folder())
         run.write_description(vocabulary, {})
         run.write_weights(tiny_arrays(vocabulary.size, 4))
         run.write_history(history)
         if result is not None:
-            run.finish(result, sides, vocabulary, None)
+            run.finish(result, dataset, None)
         return run.path
 
     return make

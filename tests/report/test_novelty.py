@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.batches import Lines
+from charrnn.datasets.batches import Lines
+from charrnn.datasets.split import Split
 from charrnn.report.novelty import NUM_SAMPLES, Taught, code_points, edit_distances, interval, measure
-from charrnn.report.reading import read_finished_run
-from charrnn.split import Split
+from charrnn.runs.finished import read_finished_run
 
 TEXTS = st.text("abé", max_size=7)
 LISTS = st.lists(st.text("abé", min_size=1, max_size=9), min_size=1, max_size=12)

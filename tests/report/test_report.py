@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.record import HistoryRow, figures
+from charrnn.datasets.split import Split
 from charrnn.report import elements
 from charrnn.report.plots import Curves, Shares, as_png, as_svg
-from charrnn.report.reading import read_history
-from charrnn.report.writing import write_report
-from charrnn.split import Split
+from charrnn.report.write import write_report
+from charrnn.runs.finished import read_history
+from charrnn.runs.results import HistoryRow, figures
 from charrnn_runtime.errors import ModelFileError, OperationError
 
 WITHOUT_END = {"meta", "br", "hr", "img"}

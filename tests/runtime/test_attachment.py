@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite, check_onnx, detach_from_tflite
+from charrnn_runtime.bundle.embedded import attach_to_onnx, attach_to_tflite, check_onnx, detach_from_tflite
 from charrnn_runtime.errors import ModelFileError
 
 SMALL = {"format": "charrnn", "text": "é🏙\n"}

@@ -12,9 +12,9 @@ import pytest
 
 from charrnn_runtime import load
 from charrnn_runtime.benchmark import benchmark
-from charrnn_runtime.c_step import SOURCE, find_compiler
+from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.engines.c_engine import SOURCE, find_compiler
 from charrnn_runtime.errors import InputError, ModelFileError
-from charrnn_runtime.loading import open_model
 
 FOLDERS = ("c", "c-int8")
 
@@ -91,9 +91,9 @@ def test_the_mark_of_the_test_above_is_left_where_the_engine_is_named(c_bundle, 
 
 def test_what_compiles_is_not_even_loaded_unless_the_engine_is_named(c_bundle):
     script = (
-        "import sys; from charrnn_runtime.command_line import main\n"
+        "import sys; from charrnn_runtime.cli.main import main\n"
         f"main(['verify', {str(c_bundle)!r}])\n"
-        "print([name for name in ('charrnn_runtime.c_step', 'charrnn_export') if name in sys.modules])"
+        "print([name for name in ('charrnn_runtime.engines.c_engine', 'charrnn_export') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

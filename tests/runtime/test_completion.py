@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn_runtime import load
-from charrnn_runtime.completion import advance, complete, start
 from charrnn_runtime.errors import InputError, UnknownCharacterError
-from charrnn_runtime.scoring import log_probabilities
+from charrnn_runtime.scoring.completion import advance, complete, start
+from charrnn_runtime.scoring.score import log_probabilities
 from charrnn_runtime.session import Session
 
 

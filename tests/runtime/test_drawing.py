@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from charrnn_runtime.drawing import (
-    MAX_SEED,
-    Drawing,
-    Uniforms,
+from charrnn_runtime.errors import InputError, OperationError
+from charrnn_runtime.sampling.draw import (
+    SamplingOptions,
     draw,
     keep_top_k,
     keep_top_p,
@@ -19,10 +18,9 @@ from charrnn_runtime.drawing import (
     pick_one,
     running_sum,
     running_sums,
-    uniform_stream,
     unnormalised,
 )
-from charrnn_runtime.errors import InputError, OperationError
+from charrnn_runtime.sampling.random_stream import MAX_SEED, Uniforms, uniform_stream
 
 ALMOST_ONE = float(np.nextafter(1, 0))
 COUNTS = st.lists(st.integers(0, 1000), min_size=1, max_size=12).filter(any)
@@ -55,7 +53,7 @@ def test_each_row_is_scaled_by_its_own_largest_logit():
 @pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-30])
 def test_a_temperature_next_to_zero_is_greedy_and_warns_of_nothing(temperature):
     logits = np.array([[0.0, 3.0, 2.9]])
-    assert draw(logits, np.array([ALMOST_ONE]), Drawing(temperature)).tolist() == [1]
+    assert draw(logits, np.array([ALMOST_ONE]), SamplingOptions(temperature)).tolist() == [1]
 
 
 def test_a_very_high_temperature_makes_all_tokens_alike():
@@ -65,7 +63,7 @@ def test_a_very_high_temperature_makes_all_tokens_alike():
 def test_greedy_takes_the_lowest_id_of_the_most_probable_whatever_the_uniform():
     logits = np.array([[1, 5, 5, 0], [7, 7, 7, 7]], np.float32)
     for uniform in (0.0, 0.5, ALMOST_ONE):
-        assert draw(logits, np.full(2, uniform), Drawing(temperature=0)).tolist() == [1, 0]
+        assert draw(logits, np.full(2, uniform), SamplingOptions(temperature=0)).tolist() == [1, 0]
 
 
 # top_k
@@ -136,25 +134,25 @@ def test_top_p_keeps_enough_and_not_one_too_many(counts, percent):
 def test_top_k_comes_before_top_p():
     # Of 4, 3, 2, 1 top_k 2 leaves 4 and 3; 4 of those 7 hold 0.55, but only 0.4 of all ten.
     logits = np.log(rows(4, 3, 2, 1))
-    tokens = draw(np.repeat(logits, 8, axis=0), np.linspace(0, ALMOST_ONE, 8), Drawing(top_k=2, top_p=0.55))
+    tokens = draw(np.repeat(logits, 8, axis=0), np.linspace(0, ALMOST_ONE, 8), SamplingOptions(top_k=2, top_p=0.55))
     assert set(tokens.tolist()) == {0}
-    alone = draw(np.repeat(logits, 8, axis=0), np.linspace(0, ALMOST_ONE, 8), Drawing(top_p=0.55))
+    alone = draw(np.repeat(logits, 8, axis=0), np.linspace(0, ALMOST_ONE, 8), SamplingOptions(top_p=0.55))
     assert set(alone.tolist()) == {0, 1}
 
 
 def test_temperature_comes_before_top_p():
     logits = np.repeat(np.log(rows(4, 3, 3)), 9, axis=0)
     uniforms = np.linspace(0, ALMOST_ONE, 9)
-    assert set(draw(logits, uniforms, Drawing(top_p=0.6)).tolist()) == {0, 1}
-    assert set(draw(logits, uniforms, Drawing(temperature=0.1, top_p=0.6)).tolist()) == {0}
+    assert set(draw(logits, uniforms, SamplingOptions(top_p=0.6)).tolist()) == {0, 1}
+    assert set(draw(logits, uniforms, SamplingOptions(temperature=0.1, top_p=0.6)).tolist()) == {0}
 
 
 def test_what_is_left_is_renormalised():
     # 4 and 3 of 4, 3, 2, 1: the first seventh of the uniforms below 4/7 goes to token 0.
     logits = np.log(rows(4, 3, 2, 1))
-    drawing = Drawing(top_k=2)
-    assert draw(logits, np.array([4 / 7 - 1e-9]), drawing).tolist() == [0]
-    assert draw(logits, np.array([4 / 7 + 1e-9]), drawing).tolist() == [1]
+    options = SamplingOptions(top_k=2)
+    assert draw(logits, np.array([4 / 7 - 1e-9]), options).tolist() == [0]
+    assert draw(logits, np.array([4 / 7 + 1e-9]), options).tolist() == [1]
 
 
 # inverse CDF
@@ -206,8 +204,8 @@ def test_a_larger_uniform_never_draws_a_lower_token(counts, one, other):
 @given(hnp.arrays(np.float32, (3, 9), elements=st.floats(-30, 30, width=32)), st.integers(0, 100))
 def test_float32_logits_and_the_same_numbers_in_float64_draw_the_same_tokens(logits, seed):
     uniforms = np.random.default_rng(seed).random(3)
-    for drawing in (Drawing(), Drawing(0.7, 4), Drawing(1.3, None, 0.8), Drawing(0)):
-        narrow, wide = draw(logits, uniforms, drawing), draw(logits.astype(np.float64), uniforms, drawing)
+    for options in (SamplingOptions(), SamplingOptions(0.7, 4), SamplingOptions(1.3, None, 0.8), SamplingOptions(0)):
+        narrow, wide = draw(logits, uniforms, options), draw(logits.astype(np.float64), uniforms, options)
         assert narrow.dtype == np.int32
         assert narrow.tolist() == wide.tolist()
 
@@ -215,59 +213,59 @@ def test_float32_logits_and_the_same_numbers_in_float64_draw_the_same_tokens(log
 def test_drawing_leaves_the_logits_as_they_were():
     logits = np.array([[1.0, 2.0, 3.0]])
     before = logits.copy()
-    draw(logits, np.array([0.3]), Drawing(0.5, 2, 0.9))
+    draw(logits, np.array([0.3]), SamplingOptions(0.5, 2, 0.9))
     assert logits.tolist() == before.tolist()
 
 
 def test_rows_are_drawn_independently():
     logits = np.log(np.array([[1, 3, 6], [6, 3, 1], [3, 6, 1]], np.float32))
     uniforms = np.array([0.15, 0.65, 0.95])
-    for drawing in (Drawing(), Drawing(top_k=2), Drawing(top_p=0.8)):
-        together = draw(logits, uniforms, drawing).tolist()
-        assert together == [int(draw(logits[i : i + 1], uniforms[i : i + 1], drawing)[0]) for i in range(3)]
+    for options in (SamplingOptions(), SamplingOptions(top_k=2), SamplingOptions(top_p=0.8)):
+        together = draw(logits, uniforms, options).tolist()
+        assert together == [int(draw(logits[i : i + 1], uniforms[i : i + 1], options)[0]) for i in range(3)]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("drawing", [Drawing(), Drawing(0), Drawing(1.0, 2, 0.9)])
-def test_a_logit_that_is_not_finite_stops_the_drawing(bad, drawing):
+@pytest.mark.parametrize("drawing", [SamplingOptions(), SamplingOptions(0), SamplingOptions(1.0, 2, 0.9)])
+def test_a_logit_that_is_not_finite_stops_the_drawing(bad, options):
     with pytest.raises(OperationError, match="not finite"):
-        draw(np.array([[0.0, 1.0], [0.0, bad]]), np.array([0.5, 0.5]), drawing)
+        draw(np.array([[0.0, 1.0], [0.0, bad]]), np.array([0.5, 0.5]), options)
 
 
 # one row alone
 
 DRAWINGS = (
-    Drawing(),
-    Drawing(0.7, 4),
-    Drawing(1.3, None, 0.8),
-    Drawing(0),
-    Drawing(banned=(0, 3)),
-    Drawing(0, banned=(8,)),
-    Drawing(1e-300),
+    SamplingOptions(),
+    SamplingOptions(0.7, 4),
+    SamplingOptions(1.3, None, 0.8),
+    SamplingOptions(0),
+    SamplingOptions(banned=(0, 3)),
+    SamplingOptions(0, banned=(8,)),
+    SamplingOptions(1e-300),
 )
 
 
 @given(hnp.arrays(np.float32, (5, 9), elements=st.floats(-30, 30, width=32)), st.integers(0, 100), st.booleans())
 def test_a_row_alone_draws_what_it_draws_in_a_batch(logits, seed, may_end):
     uniforms = np.random.default_rng(seed).random(5)
-    for drawing in DRAWINGS:
-        together = draw(logits, uniforms, drawing, np.full(5, may_end)).tolist()
+    for options in DRAWINGS:
+        together = draw(logits, uniforms, options, np.full(5, may_end)).tolist()
         alone = [
-            pick_one(running_sum(row, drawing, may_end), u) for row, u in zip(logits, uniforms.tolist(), strict=True)
+            pick_one(running_sum(row, options, may_end), u) for row, u in zip(logits, uniforms.tolist(), strict=True)
         ]
         assert alone == together
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=repr)
 @pytest.mark.parametrize("batch", [1, 2, 63, 64, 300])
-def test_running_sums_are_the_same_to_the_bit_in_a_batch_of_any_size(drawing, batch):
+def test_running_sums_are_the_same_to_the_bit_in_a_batch_of_any_size(options, batch):
     random = np.random.default_rng(batch)
     logits = random.normal(0, 5, (batch, 53)).astype(np.float32)
     may_end = random.random(batch) < 0.5
     before = logits.copy()
-    together = running_sums(logits, drawing, may_end)
+    together = running_sums(logits, options, may_end)
     assert np.array_equal(logits, before)
-    alone = [running_sum(row, drawing, bool(end)) for row, end in zip(logits, may_end, strict=True)]
+    alone = [running_sum(row, options, bool(end)) for row, end in zip(logits, may_end, strict=True)]
     assert together.shape == (batch, 53)
     assert np.array_equal(together, alone)
 
@@ -275,13 +273,15 @@ def test_running_sums_are_the_same_to_the_bit_in_a_batch_of_any_size(drawing, ba
 @pytest.mark.parametrize("uniform", [0.0, 0.25, 0.5, ALMOST_ONE])
 def test_a_row_alone_meets_the_edges_of_the_inverse_cdf_as_a_batch_does(uniform):
     logits = np.log(rows(1, 1, 1, 1))
-    assert pick_one(running_sum(logits[0], Drawing()), uniform) == int(draw(logits, np.array([uniform]), Drawing())[0])
+    assert pick_one(running_sum(logits[0], SamplingOptions()), uniform) == int(
+        draw(logits, np.array([uniform]), SamplingOptions())[0]
+    )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_logit_that_is_not_finite_stops_the_drawing_of_one_row(bad):
     with pytest.raises(OperationError, match="not finite"):
-        running_sum(np.array([0.0, bad, 1.0]), Drawing())
+        running_sum(np.array([0.0, bad, 1.0]), SamplingOptions())
 
 
 # banned tokens, and a boundary that may not come yet
@@ -290,7 +290,7 @@ def test_a_logit_that_is_not_finite_stops_the_drawing_of_one_row(bad):
 @pytest.mark.parametrize("temperature", [0, 0.5, 1, 3])
 def test_a_banned_token_is_never_drawn_and_the_others_share_what_it_had(temperature):
     logits = np.repeat(np.log(rows(6, 1, 1)), 50, axis=0)
-    tokens = draw(logits, np.linspace(0, ALMOST_ONE, 50), Drawing(temperature, banned=(0,)))
+    tokens = draw(logits, np.linspace(0, ALMOST_ONE, 50), SamplingOptions(temperature, banned=(0,)))
     assert set(tokens.tolist()) == ({1} if temperature == 0 else {1, 2})
     assert abs(np.count_nonzero(tokens == 1) - (50 if temperature == 0 else 25)) <= 1
 
@@ -298,16 +298,16 @@ def test_a_banned_token_is_never_drawn_and_the_others_share_what_it_had(temperat
 def test_only_the_rows_that_may_end_draw_a_boundary():
     logits = np.repeat(np.log(rows(1000, 1, 1)), 4, axis=0)
     may_end = np.array([True, False, True, False])
-    for drawing in (Drawing(), Drawing(0), Drawing(top_k=1)):
-        tokens = draw(logits, np.full(4, 0.3), drawing, may_end).tolist()
+    for options in (SamplingOptions(), SamplingOptions(0), SamplingOptions(top_k=1)):
+        tokens = draw(logits, np.full(4, 0.3), options, may_end).tolist()
         assert [token == 0 for token in tokens] == may_end.tolist()
 
 
 def test_banned_tokens_leave_before_top_k_and_top_p_are_taken():
     logits = np.repeat(np.log(rows(8, 4, 2, 1)), 9, axis=0)
     uniforms = np.linspace(0, ALMOST_ONE, 9)
-    assert set(draw(logits, uniforms, Drawing(top_k=2, banned=(0,))).tolist()) == {1, 2}
-    assert set(draw(logits, uniforms, Drawing(top_p=0.5, banned=(0,))).tolist()) == {1}
+    assert set(draw(logits, uniforms, SamplingOptions(top_k=2, banned=(0,))).tolist()) == {1, 2}
+    assert set(draw(logits, uniforms, SamplingOptions(top_p=0.5, banned=(0,))).tolist()) == {1}
 
 
 # options
@@ -316,19 +316,19 @@ def test_banned_tokens_leave_before_top_k_and_top_p_are_taken():
 @pytest.mark.parametrize("temperature", [-1, -1e-9, float("nan"), float("inf"), -float("inf")])
 def test_a_temperature_without_a_meaning_is_refused(temperature):
     with pytest.raises(InputError, match=rf"^temperature: expected .* received {temperature}"):
-        Drawing(temperature)
+        SamplingOptions(temperature)
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_a_top_k_below_one_is_refused(top_k):
     with pytest.raises(InputError, match=rf"^top_k: expected .* received {top_k}; leave it out for off"):
-        Drawing(top_k=top_k)
+        SamplingOptions(top_k=top_k)
 
 
 @pytest.mark.parametrize("top_p", [0, -0.1, 1.5, float("nan"), float("inf")])
 def test_a_top_p_that_is_no_share_is_refused(top_p):
     with pytest.raises(InputError, match=rf"^top_p: expected .* received {top_p}; leave it out for off"):
-        Drawing(top_p=top_p)
+        SamplingOptions(top_p=top_p)
 
 
 # uniforms

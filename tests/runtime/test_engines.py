@@ -6,19 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from charrnn_runtime.attachment import detach_from_tflite
-from charrnn_runtime.drawing import Drawing
+from charrnn_runtime.bundle.embedded import detach_from_tflite
+from charrnn_runtime.engines.onnx_engine import OnnxStep
 from charrnn_runtime.errors import ModelFileError, OperationError
-from charrnn_runtime.onnx_step import OnnxStep
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.scoring import log_probabilities
+from charrnn_runtime.sampling.draw import SamplingOptions
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
+from charrnn_runtime.scoring.score import log_probabilities
 
 ENGINES = ("onnxruntime", "litert")
 
 
 def litert_step(data, **options):
     pytest.importorskip("ai_edge_litert")
-    from charrnn_runtime.litert_step import LiteRTStep
+    from charrnn_runtime.engines.litert_engine import LiteRTStep
 
     return LiteRTStep(data, **options)
 
@@ -127,9 +127,9 @@ def test_one_step_may_be_shared_by_four_threads(step):
     assert wrong == []
 
 
-@pytest.mark.parametrize("drawing", [Drawing(), Drawing(0.8, 5, 0.95), Drawing(0)], ids=str)
-def test_the_same_seed_gives_the_same_lines_on_every_engine_at_every_batch_size(step, tiny, drawing):
-    request = Request(tiny.vocabulary.encode("A"), 50, drawing, seed=7)
+@pytest.mark.parametrize("drawing", [SamplingOptions(), SamplingOptions(0.8, 5, 0.95), SamplingOptions(0)], ids=str)
+def test_the_same_seed_gives_the_same_lines_on_every_engine_at_every_batch_size(step, tiny, options):
+    request = Request(tiny.vocabulary.encode("A"), 50, options, seed=7)
     expected = [sample.tokens.tolist() for sample in sample_tokens(tiny.step, request, 100)]
     for batch_size in (1, 7, 256):
         received = [sample.tokens.tolist() for sample in sample_tokens(step, request, 100, batch_size=batch_size)]

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from charrnn_runtime import files
-from charrnn_runtime.errors import ModelFileError, OperationError
-from charrnn_runtime.files import (
+from charrnn_runtime.core import files
+from charrnn_runtime.core.files import (
     finite_number,
     json_bytes,
     parse_json,
@@ -24,6 +23,7 @@ from charrnn_runtime.files import (
     write_json_atomically,
     write_together,
 )
+from charrnn_runtime.errors import ModelFileError, OperationError
 
 
 def names(folder: Path) -> list[str]:

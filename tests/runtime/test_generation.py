@@ -8,28 +8,30 @@ import numpy as np
 import pytest
 
 from charrnn_runtime import load
-from charrnn_runtime.drawing import Drawing, Uniforms
+from charrnn_runtime.bundle.golden import replay_generator
+from charrnn_runtime.bundle.locate import files_of, read_manifest, step_files
+from charrnn_runtime.bundle.open_generator import open_generator, signatures_of
+from charrnn_runtime.core.step import zero_state
+from charrnn_runtime.engines.generator import HostGenerator
 from charrnn_runtime.errors import InputError, ModelFileError, OperationError, ParityError
-from charrnn_runtime.generation import HostLoop, replay
-from charrnn_runtime.loading import files_of, read_manifest, step_files
-from charrnn_runtime.loops import open_generator, signatures_of
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.step import zero_state
+from charrnn_runtime.sampling.draw import SamplingOptions
+from charrnn_runtime.sampling.random_stream import Uniforms
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
 
 FILES = {"onnxruntime": "model.generate.onnx", "litert": "model.tflite"}
 MAX_LENGTH = 40
 DRAWINGS = [
-    Drawing(),
-    Drawing(temperature=0),
-    Drawing(temperature=0.3),
-    Drawing(temperature=2.5),
-    Drawing(top_k=1),
-    Drawing(top_k=4),
-    Drawing(top_k=1000),
-    Drawing(top_p=1e-6),
-    Drawing(top_p=0.5),
-    Drawing(top_p=1.0),
-    Drawing(temperature=0.8, top_k=5, top_p=0.9),
+    SamplingOptions(),
+    SamplingOptions(temperature=0),
+    SamplingOptions(temperature=0.3),
+    SamplingOptions(temperature=2.5),
+    SamplingOptions(top_k=1),
+    SamplingOptions(top_k=4),
+    SamplingOptions(top_k=1000),
+    SamplingOptions(top_p=1e-6),
+    SamplingOptions(top_p=0.5),
+    SamplingOptions(top_p=1.0),
+    SamplingOptions(temperature=0.8, top_k=5, top_p=0.9),
 ]
 
 
@@ -58,7 +60,9 @@ def loop(bundle_with_loop, engine):
 
 @pytest.fixture
 def host(bundle_with_loop, engine):
-    return HostLoop(load(bundle_with_loop, engine=engine).step if engine == "onnxruntime" else litert(bundle_with_loop))
+    return HostGenerator(
+        load(bundle_with_loop, engine=engine).step if engine == "onnxruntime" else litert(bundle_with_loop)
+    )
 
 
 def litert(bundle):
@@ -83,10 +87,10 @@ def assert_same(received, expected):
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=str)
-def test_one_call_draws_what_the_loop_on_the_host_draws(loop, host, drawing):
+def test_one_call_draws_what_the_loop_on_the_host_draws(loop, host, options):
     for batch, steps in ((1, 1), (1, 30), (13, 17)):
         given = arguments(loop.units, host.step.vocab_size, batch, steps)
-        assert_same(loop(*given, drawing), host(*given, drawing))
+        assert_same(loop(*given, options), host(*given, options))
 
 
 def test_names_are_those_of_sample_number_i_whatever_the_batch(loop, host):
@@ -100,16 +104,16 @@ def test_names_are_those_of_sample_number_i_whatever_the_batch(loop, host):
         for first in range(0, 100, batch):
             part = uniforms[first : first + batch]
             token, state = np.zeros(len(part), np.int32), zero_state(loop.units, len(part))
-            for row in loop(token, state, part, Drawing())[0].tolist():
+            for row in loop(token, state, part, SamplingOptions())[0].tolist():
                 names.append(row[: row.index(0)] if 0 in row else row)
         assert names == expected
 
 
 def test_two_calls_go_on_where_one_ended_and_a_row_that_ended_begins_its_next_line(loop, host):
     token, state, uniforms = arguments(loop.units, host.step.vocab_size, 40, 12)
-    first, between = loop(token, state, uniforms[:, :5], Drawing())
-    second, final = loop(first[:, -1].copy(), between, uniforms[:, 5:], Drawing())
-    whole, whole_state = loop(token, state, uniforms, Drawing())
+    first, between = loop(token, state, uniforms[:, :5], SamplingOptions())
+    second, final = loop(first[:, -1].copy(), between, uniforms[:, 5:], SamplingOptions())
+    whole, whole_state = loop(token, state, uniforms, SamplingOptions())
     ended = (first == 0).any(axis=1)
     assert 0 < ended.sum() < 40
     np.testing.assert_array_equal(np.concatenate([first, second], axis=1)[~ended], whole[~ended])
@@ -117,12 +121,12 @@ def test_two_calls_go_on_where_one_ended_and_a_row_that_ended_begins_its_next_li
         np.testing.assert_allclose(got[~ended], want[~ended], rtol=0, atol=1e-4)
     for array in between:
         assert not array[ended].any()
-    afresh, _ = loop(np.zeros(40, np.int32), zero_state(loop.units, 40), uniforms[:, 5:], Drawing())
+    afresh, _ = loop(np.zeros(40, np.int32), zero_state(loop.units, 40), uniforms[:, 5:], SamplingOptions())
     np.testing.assert_array_equal(second[ended], afresh[ended])
 
 
 def test_what_follows_the_end_of_a_line_is_0(loop, host):
-    tokens, _ = loop(*arguments(loop.units, host.step.vocab_size, 40, 30), Drawing())
+    tokens, _ = loop(*arguments(loop.units, host.step.vocab_size, 40, 30), SamplingOptions())
     ended = (tokens == 0).any(axis=1)
     assert ended.any()
     assert not tokens[np.logical_or.accumulate(tokens == 0, axis=1)].any()
@@ -131,29 +135,29 @@ def test_what_follows_the_end_of_a_line_is_0(loop, host):
 def test_a_uniform_of_1_or_next_to_it_draws_a_token(loop, host):
     token, state, _ = arguments(loop.units, host.step.vocab_size, 30, 1)
     near = np.full((30, 1), np.nextafter(1, 0))
-    expected = host(token, state, near, Drawing())
-    assert_same(loop(token, state, near, Drawing()), expected)
-    assert_same(loop(token, state, np.ones((30, 1)), Drawing()), expected)
+    expected = host(token, state, near, SamplingOptions())
+    assert_same(loop(token, state, near, SamplingOptions()), expected)
+    assert_same(loop(token, state, np.ones((30, 1)), SamplingOptions()), expected)
 
 
 def test_a_state_that_is_not_finite_gives_no_token(loop, host):
     """Not 0, which would look like the end of a line."""
     token, state, uniforms = arguments(loop.units, host.step.vocab_size, 3, 1)
     broken = (np.full_like(state[0], np.nan), *state[1:])
-    tokens, _ = loop(token, broken, uniforms, Drawing())
+    tokens, _ = loop(token, broken, uniforms, SamplingOptions())
     assert tokens.tolist() == [[host.step.vocab_size]] * 3
 
 
 def test_banned_tokens_are_refused(loop, host):
     with pytest.raises(InputError, match=r"^generate: no token can be banned inside a graph"):
-        loop(*arguments(loop.units, host.step.vocab_size, 1, 1), Drawing(banned=(1,)))
+        loop(*arguments(loop.units, host.step.vocab_size, 1, 1), SamplingOptions(banned=(1,)))
 
 
 def test_a_state_of_another_size_is_an_error_of_ours(loop, host, engine):
     token, state, uniforms = arguments(loop.units, host.step.vocab_size, 2, 3)
     name = {"onnxruntime": "onnxruntime", "litert": "LiteRT"}[engine]
     with pytest.raises(OperationError, match=rf"^{name} cannot run "):
-        loop(token, (state[0][:, :-1], *state[1:]), uniforms, Drawing())
+        loop(token, (state[0][:, :-1], *state[1:]), uniforms, SamplingOptions())
 
 
 def test_the_manifest_says_what_each_file_computes(bundle_with_loop):
@@ -210,12 +214,12 @@ def test_a_flipped_bit_in_a_file_with_the_loop_is_noticed(bundle_with_loop, engi
 def test_a_loop_that_says_something_else_fails_its_transcript(bundle_with_loop, engine):
     loaded = opened(bundle_with_loop, engine)
     vocabulary, golden = loaded.description.vocabulary, loaded.description.golden
-    assert replay(loaded.generator, vocabulary, golden, stop_at_boundary=True) == 9
+    assert replay_generator(loaded.generator, vocabulary, golden, stop_at_boundary=True) == 9
     with pytest.raises(ParityError, match=r"^golden transcript, by `generate`: greedy line: expected 'x', received"):
-        replay(loaded.generator, vocabulary, replace(golden, greedy="x"), stop_at_boundary=True)
+        replay_generator(loaded.generator, vocabulary, replace(golden, greedy="x"), stop_at_boundary=True)
     changed = replace(golden, samples=("x", *golden.samples[1:]))
     with pytest.raises(ParityError, match=r"^golden transcript, by `generate`: drawn line 0: expected 'x', received"):
-        replay(loaded.generator, vocabulary, changed, stop_at_boundary=True)
+        replay_generator(loaded.generator, vocabulary, changed, stop_at_boundary=True)
 
 
 def test_verify_replays_the_transcript_by_step_and_by_loop(bundle_with_loop, runtime_command):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from charrnn_runtime.bundle.golden import Golden, record, replay
+from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.errors import ModelFileError, ParityError
-from charrnn_runtime.golden import Golden, record, replay
-from charrnn_runtime.loading import open_model
-from charrnn_runtime.step import NumpyStep
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn_runtime import load, loading
-from charrnn_runtime.attachment import attach_to_onnx, attach_to_tflite, detach_from_tflite
+from charrnn_runtime import load
+from charrnn_runtime.bundle import open_step
+from charrnn_runtime.bundle.embedded import attach_to_onnx, attach_to_tflite, detach_from_tflite
+from charrnn_runtime.bundle.locate import newest_run, read_arrays
+from charrnn_runtime.bundle.open_step import open_bytes, open_model
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
-from charrnn_runtime.loading import newest_run, open_bytes, open_model, read_arrays
 
 
 def edit_manifest(bundle, change):
@@ -116,7 +118,7 @@ def test_an_entry_that_does_not_fit_its_file_is_refused_and_not_passed_over(bund
 
 def test_a_flipped_bit_in_the_manifest_is_refused_or_changes_nothing_of_the_model(small_bundle, monkeypatch):
     # No second engine that a file whose entry is damaged could be passed over for.
-    without_module(monkeypatch, "charrnn_runtime.litert_step")
+    without_module(monkeypatch, "charrnn_runtime.engines.litert_engine")
     expected = open_model(small_bundle).description
     path, whole = small_bundle / "manifest.json", (small_bundle / "manifest.json").read_bytes()
     refused = 0
@@ -131,7 +133,7 @@ def test_a_flipped_bit_in_the_manifest_is_refused_or_changes_nothing_of_the_mode
 
 
 def test_a_flipped_bit_in_a_single_file_is_refused_before_an_engine_sees_it(small_bundle, monkeypatch):
-    for engine in ("charrnn_runtime.onnx_step", "charrnn_runtime.litert_step"):
+    for engine in ("charrnn_runtime.engines.onnx_engine", "charrnn_runtime.engines.litert_engine"):
         without_module(monkeypatch, engine)
     for name in ("model.onnx", "model.tflite"):
         flip(small_bundle / name, 8 * 3000)
@@ -237,7 +239,7 @@ def test_an_empty_folder_and_a_folder_with_something_else_are_said_to_be_that(tm
 @pytest.mark.parametrize("name", ["names.txt", "model.h5", "model.ONNX.bak", "model", ".onnx"])
 def test_a_file_of_another_kind_is_refused_without_being_read(tmp_path, name, monkeypatch):
     (tmp_path / name).write_bytes(b"x" * 100)
-    monkeypatch.setattr(loading, "read_bounded", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(open_step, "read_bounded", lambda *_: pytest.fail("it was read"))
     with pytest.raises(ModelFileError, match=r" is no model: expected a run, a bundle, or an exported"):
         open_model(tmp_path / name)
 
@@ -301,7 +303,7 @@ def test_without_litert_a_tflite_file_says_what_to_install(small_bundle, monkeyp
 
 
 def test_without_onnxruntime_a_bundle_is_run_by_litert_and_an_onnx_file_says_what_is_missing(small_bundle, monkeypatch):
-    monkeypatch.delitem(sys.modules, "charrnn_runtime.onnx_step", raising=False)
+    monkeypatch.delitem(sys.modules, "charrnn_runtime.engines.onnx_engine", raising=False)
     without_module(monkeypatch, "onnxruntime")
     with pytest.raises(EngineMissingError, match=r"model\.onnx needs onnxruntime"):
         open_model(small_bundle / "model.onnx")
@@ -320,8 +322,8 @@ def test_without_a_run_the_newest_cannot_be_taken(tmp_path):
 def test_the_newest_run_is_the_one_whose_weights_were_written_last(tmp_path):
     for name, when in (("b", 30), ("a", 10), ("c", 20)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / loading.RUN_WEIGHTS).write_bytes(b"")
-        os.utime(tmp_path / name / loading.RUN_WEIGHTS, (when, when))
+        (tmp_path / name / open_step.RUN_WEIGHTS).write_bytes(b"")
+        os.utime(tmp_path / name / open_step.RUN_WEIGHTS, (when, when))
     (tmp_path / "no_run").mkdir()
     assert newest_run(tmp_path).name == "b"
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn_runtime.bundle.golden import Golden
+from charrnn_runtime.bundle.manifest import Description, FileEntry, Manifest
+from charrnn_runtime.core.signature import signature
+from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
 from charrnn_runtime.errors import ModelFileError
-from charrnn_runtime.golden import Golden
-from charrnn_runtime.manifest import Description, FileEntry, Manifest, signature
-from charrnn_runtime.vocabulary import TextRule, Vocabulary
 
 GOLDEN = Golden(7, 50, "Ede", ("Ee", ""), ((-1.5, -0.25, -2.0), (-3.0,)))
 DESCRIPTION = Description(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from charrnn_runtime import load
+from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
 from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
-from charrnn_runtime.scoring import Quantiles
-from charrnn_runtime.vocabulary import TextRule, Vocabulary
+from charrnn_runtime.scoring.quantiles import Quantiles
 
 LINES = ["dries", "", "Aden", "sésé-🏙🏙", "A"]
 

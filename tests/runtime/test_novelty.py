@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn_runtime import load
+from charrnn_runtime.bundle.open_step import read_training_lines
 from charrnn_runtime.errors import InputError, ModelFileError
-from charrnn_runtime.novelty import LineFilter, read_training_lines
+from charrnn_runtime.sampling.training_lines import LineFilter
 
 NAMES = [f"{a}{b}{c}" for a in "ABCDE" for b in ("eer", "ijk", "oude", "été", "🏙") for c in map(str, range(200))]
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn_runtime.drawing import Drawing, uniform_stream
+from charrnn_runtime.core.step import zero_state
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.sampling import Request, prime, sample_tokens, stream_tokens
-from charrnn_runtime.step import zero_state
+from charrnn_runtime.sampling.draw import SamplingOptions
+from charrnn_runtime.sampling.random_stream import uniform_stream
+from charrnn_runtime.sampling.sampler import Request, prime, sample_tokens, stream_tokens
 
 NOTHING = np.empty(0, np.int32)
 
@@ -42,11 +43,18 @@ class Scripted:
 
 @pytest.mark.parametrize(
     "drawing",
-    [Drawing(), Drawing(0.6), Drawing(1.7, top_k=5), Drawing(top_p=0.8), Drawing(0.9, 6, 0.9), Drawing(0)],
+    [
+        SamplingOptions(),
+        SamplingOptions(0.6),
+        SamplingOptions(1.7, top_k=5),
+        SamplingOptions(top_p=0.8),
+        SamplingOptions(0.9, 6, 0.9),
+        SamplingOptions(0),
+    ],
     ids=str,
 )
-def test_a_batch_says_what_single_samples_and_the_stream_say(tiny, drawing):
-    request = Request(tiny.vocabulary.encode("An"), 20, drawing, seed=7)
+def test_a_batch_says_what_single_samples_and_the_stream_say(tiny, options):
+    request = Request(tiny.vocabulary.encode("An"), 20, options, seed=7)
     together = texts(tiny.step, request, 30, batch_size=30)
     for batch_size in (1, 2, 7, 64):
         assert texts(tiny.step, request, 30, batch_size=batch_size) == together
@@ -65,7 +73,7 @@ def test_any_window_of_samples_is_the_same_in_any_batch(tiny_one, seed, first_in
 
 
 def test_samples_are_what_the_plain_rule_of_the_design_gives(tiny):
-    step, request = tiny.step, Request(tiny.vocabulary.encode("é"), 15, Drawing(0.8), seed=3)
+    step, request = tiny.step, Request(tiny.vocabulary.encode("é"), 15, SamplingOptions(0.8), seed=3)
     for index, received, ended in texts(step, request, 12):
         uniforms, state, line = uniform_stream(3, index), zero_state(step.units, 1), request.prefix.tolist()
         for token in [0, *line]:
@@ -98,9 +106,9 @@ def test_another_seed_gives_other_samples_and_the_same_seed_the_same(tiny):
 
 
 def test_greedy_samples_are_all_alike_and_need_no_seed(tiny):
-    greedy = texts(tiny.step, Request(NOTHING, 30, Drawing(0), seed=1), 5, batch_size=2)
+    greedy = texts(tiny.step, Request(NOTHING, 30, SamplingOptions(0), seed=1), 5, batch_size=2)
     assert {tuple(tokens) for _, tokens, _ in greedy} == {tuple(greedy[0][1])}
-    assert greedy == texts(tiny.step, Request(NOTHING, 30, Drawing(0), seed=99), 5, batch_size=3)
+    assert greedy == texts(tiny.step, Request(NOTHING, 30, SamplingOptions(0), seed=99), 5, batch_size=3)
 
 
 def test_every_sample_begins_with_the_prefix_and_counts_it_in_its_length(tiny):
@@ -147,7 +155,7 @@ def test_without_stopping_the_boundary_is_a_token_like_any_other():
 
 @pytest.mark.parametrize("max_length", [63, 64, 65, 128, 129, 300])
 def test_long_samples_go_on_past_every_portion_of_uniforms(tiny_one, max_length):
-    request = Request(NOTHING, max_length, Drawing(2.0), seed=4, stop_at_boundary=False)
+    request = Request(NOTHING, max_length, SamplingOptions(2.0), seed=4, stop_at_boundary=False)
     samples = texts(tiny_one.step, request, 5, batch_size=3)
     assert [tokens for _, tokens, _ in samples] == [list(stream_tokens(tiny_one.step, request, i)) for i in range(5)]
     assert {len(tokens) for _, tokens, _ in samples} == {max_length}

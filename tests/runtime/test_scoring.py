@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn_runtime.core.step import zero_state
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.scoring import bits_per_character, log_probabilities, log_softmax
-from charrnn_runtime.step import zero_state
+from charrnn_runtime.scoring.score import bits_per_character, log_probabilities, log_softmax
 
 NOTHING = np.empty(0, np.int32)
 LINES = st.lists(

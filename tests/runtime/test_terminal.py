@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from charrnn_runtime.terminal import escaped
+from charrnn_runtime.cli.terminal import escaped
 
 CONTROLS = "\x00\x07\x1b[2J\x7f\x9b\u2028\u202e\u2066"
 HARMLESS = "👩\u200d👩\u200d👧 e\u0301 שלום 東京 नि\u200c \u200e"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from charrnn_runtime.core.vocabulary import TextRule, Vocabulary, name_character
 from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
-from charrnn_runtime.vocabulary import TextRule, Vocabulary, name_character
 
 RULES = [TextRule(form, lowercase) for form in ("NFC", None) for lowercase in (False, True)]
 TEXT = st.text(max_size=20)  # any character but lone surrogates, planes above the first included

@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn import sides
-from charrnn.baseline import count_lines
-from charrnn.kneser_ney import DISCOUNTS, MAX_ORDER, fit
+from charrnn.datasets.dataset import Data, LineDataset
+from charrnn.datasets.split import Split
+from charrnn.evaluation.baseline import count_lines
+from charrnn.evaluation.kneser_ney import DISCOUNTS, MAX_ORDER, fit
+from charrnn.evaluation.scores import Scores
 from charrnn.options import TrainingOptions
-from charrnn.recipe import resolve
-from charrnn.record import TrainingResult, baseline_record
-from charrnn.run import TRAINING, Data, Run, RunConfig
-from charrnn.scores import Scores
-from charrnn.sides import LineSides
-from charrnn.split import Split
-from charrnn.training_job import TrainingJob
-from charrnn_runtime.manifest import Description
-from charrnn_runtime.reports import baseline_rows, training_rows
-from charrnn_runtime.vocabulary import Vocabulary
+from charrnn.runs.config import RunConfig
+from charrnn.runs.directory import TRAINING, Run
+from charrnn.runs.results import TrainingResult, baseline_record
+from charrnn.training import job as job_module
+from charrnn.training.job import TrainingJob
+from charrnn.training.recipe import resolve
+from charrnn_runtime.bundle.manifest import Description
+from charrnn_runtime.cli.summaries import baseline_rows, training_rows
+from charrnn_runtime.core.vocabulary import Vocabulary
 
 WORDS = ["".join(parts) for parts in product(("ba", "do", "ke"), ("n", "rm"), ("a", "e", "ij"), ("", "s"))]
 SPLIT = Split(tuple(WORDS[8:]), tuple(WORDS[:4]), tuple(WORDS[4:8]))
@@ -39,7 +40,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_figures_are_those_of_the_chosen_n_gram_on_each_side() -> None:
-    baseline = count_lines(SPLIT, VOCABULARY)
+    baseline = count_lines(LineDataset(SPLIT, VOCABULARY))
     model = fit(tokens_of(SPLIT.train), VOCABULARY.size, baseline.model.order, baseline.model.discount)
     for scores, lines in ((baseline.validation, SPLIT.validation), (baseline.test, SPLIT.test)):
         assert scores.mean_nats == pytest.approx(model.mean_nats(tokens_of(lines)))
@@ -49,25 +50,28 @@ def test_the_figures_are_those_of_the_chosen_n_gram_on_each_side() -> None:
 
 
 def test_order_and_discount_are_chosen_without_the_test_lines() -> None:
-    baseline, other = count_lines(SPLIT, VOCABULARY), count_lines(replace(SPLIT, test=("ssss", "ijij")), VOCABULARY)
+    baseline, other = (
+        count_lines(LineDataset(SPLIT, VOCABULARY)),
+        count_lines(LineDataset(replace(SPLIT, test=("ssss", "ijij")), VOCABULARY)),
+    )
     assert (baseline.model.order, baseline.model.discount) == (other.model.order, other.model.discount)
     assert 1 <= baseline.model.order <= MAX_ORDER
     assert baseline.model.discount in DISCOUNTS
 
 
 def test_counting_twice_gives_the_same_figures() -> None:
-    one, other = count_lines(SPLIT, VOCABULARY), count_lines(SPLIT, VOCABULARY)
+    one, other = count_lines(LineDataset(SPLIT, VOCABULARY)), count_lines(LineDataset(SPLIT, VOCABULARY))
     assert one.test.nats.tolist() == other.test.nats.tolist()
 
 
 def test_training_json_and_the_description_have_the_baseline(tmp_path: Path) -> None:
-    baseline = count_lines(SPLIT, VOCABULARY)
+    baseline = count_lines(LineDataset(SPLIT, VOCABULARY))
     options = TrainingOptions(state_size=4)
     config = RunConfig(resolve(options, 16, 100), options, Data("words.txt", "aa", 24, 24))
     run = Run.create(tmp_path / "run", config)
     network = Scores(baseline.test.nats * 0.5, baseline.test.characters)
-    sides = LineSides(SPLIT, VOCABULARY)
-    run.finish(TrainingResult("iterations", 10, 10, 1.0, network, 99, 1.0), sides, VOCABULARY, baseline)
+    dataset = LineDataset(SPLIT, VOCABULARY)
+    run.finish(TrainingResult("iterations", 10, 10, 1.0, network, 99, 1.0), dataset, baseline)
     record = json.loads((run.path / TRAINING).read_text("utf-8"))
     assert list(record).index("baseline") == list(record).index("test") + 1
     stored = record["baseline"]
@@ -98,7 +102,7 @@ def test_an_interrupt_while_counting_puts_the_run_back_that_was_there(
         raise KeyboardInterrupt
 
     job = prepare(2)
-    monkeypatch.setattr(sides, "count_lines", interrupt)
+    monkeypatch.setattr(job_module, "count_baseline", interrupt)
     with pytest.raises(KeyboardInterrupt):
         _ = job.baseline
     assert content(tmp_path / "run") == before
@@ -115,7 +119,7 @@ def test_an_interrupt_while_counting_puts_the_run_back_that_was_there(
     ],
 )
 def test_the_summary_says_plainly_whether_the_network_beats_counting(factors: tuple[float, ...], sentence: str) -> None:
-    baseline = count_lines(SPLIT, VOCABULARY)
+    baseline = count_lines(LineDataset(SPLIT, VOCABULARY))
     network = Scores(baseline.test.nats * np.array(factors), baseline.test.characters)
     rows = baseline_rows(baseline_record(baseline, network))
     assert pytest.approx(math.log(2) * float(rows["baseline"].split()[0]), abs=1e-3) == baseline.test.mean_nats

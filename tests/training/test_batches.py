@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.batches import (
+from charrnn.datasets.batches import (
     MAX_LINE_LENGTH,
     MAX_WIDTHS,
     PADDING,
@@ -17,8 +17,8 @@ from charrnn.batches import (
     epoch_order,
     training_batches,
 )
+from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.vocabulary import BOUNDARY, Tokens
 
 line_lists = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=40)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from charrnn.cluster import Cluster, Distribution, check_batch_size
-from charrnn.team import Alone
+from charrnn.distributed.cluster import Cluster, Distribution, check_batch_size
+from charrnn.distributed.strategy import SingleProcess
 from charrnn_runtime.errors import InputError
 
 HOSTS = {"worker": ["a:1", "b:2"]}
@@ -84,13 +84,13 @@ def test_parts_are_added_up_in_their_order() -> None:
     def compute(weights: Sequence[int], number: int) -> tuple[int, list[int], tuple[int]]:
         return number, [weight * number for weight in weights], (-number,)
 
-    assert Alone(3).share(compute)([10, 100], [(1,), (2,), (3,)]) == (6, [60, 600], [(-1,), (-2,), (-3,)])
-    assert Alone(1).share(compute)([10], [(4,)]) == (4, [40], [(-4,)])
+    assert SingleProcess(3).share(compute)([10, 100], [(1,), (2,), (3,)]) == (6, [60, 600], [(-1,), (-2,), (-3,)])
+    assert SingleProcess(1).share(compute)([10], [(4,)]) == (4, [40], [(-4,)])
 
 
 def test_one_alone_has_all_rows_and_decides_alone() -> None:
-    assert Alone(1).rows(6) == [slice(0, 6)]
-    assert Alone(2).rows(6) == [slice(0, 3), slice(3, 6)]
-    assert Alone(2).rows(5) == [slice(0, 5)]
-    assert Alone().ask_number(lambda: 2.5) == 2.5
-    assert [Alone().stops(wanted) for wanted in (True, False)] == [True, False]
+    assert SingleProcess(1).rows(6) == [slice(0, 6)]
+    assert SingleProcess(2).rows(6) == [slice(0, 3), slice(3, 6)]
+    assert SingleProcess(2).rows(5) == [slice(0, 5)]
+    assert SingleProcess().broadcast_number(lambda: 2.5) == 2.5
+    assert [SingleProcess().stops(wanted) for wanted in (True, False)] == [True, False]

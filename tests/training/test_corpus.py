@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn import corpus as corpus_module
-from charrnn.corpus import embedded_corpus_path, read_corpus
-from charrnn.split import check_trainable, split_lines
+from charrnn.datasets import line_list as corpus_module
+from charrnn.datasets.line_list import embedded_list_path, read_line_list
+from charrnn.datasets.split import check_trainable, split_lines
+from charrnn_runtime.core.vocabulary import TextRule
 from charrnn_runtime.errors import InputError, OperationError
-from charrnn_runtime.vocabulary import TextRule
 
 AS_IS = TextRule(normal_form=None)
 TENTHS: dict[str, Any] = {"validation_share": 0.1, "test_share": 0.1, "max_held_out": 2000}
@@ -58,7 +58,7 @@ def standard_input(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 def message_of(source: str | Path, **options: Any) -> str:
     """Return the message of the error that reading raises; it must be a single line and exit with 2."""
     with pytest.raises(InputError) as caught:
-        read_corpus(source, **options)
+        read_line_list(source, **options)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -68,15 +68,15 @@ def message_of(source: str | Path, **options: Any) -> str:
 
 
 def test_a_text_file_is_read_in_order_with_its_copies(write: Write) -> None:
-    assert read_corpus(write("names.txt", "Ede\nOss\nEde\n")).lines == ("Ede", "Oss", "Ede")
+    assert read_line_list(write("names.txt", "Ede\nOss\nEde\n")).lines == ("Ede", "Oss", "Ede")
 
 
 def test_a_last_line_without_an_end_counts(write: Write) -> None:
-    assert read_corpus(write("names.txt", "Ede\nOss")).lines == ("Ede", "Oss")
+    assert read_line_list(write("names.txt", "Ede\nOss")).lines == ("Ede", "Oss")
 
 
 def test_a_byte_order_mark_is_dropped_and_crlf_counts_as_lf(write: Write) -> None:
-    corpus = read_corpus(write("names.txt", b"\xef\xbb\xbfEde\r\nOss\r\n"))
+    corpus = read_line_list(write("names.txt", b"\xef\xbb\xbfEde\r\nOss\r\n"))
     assert corpus.lines == ("Ede", "Oss")
     assert corpus.report.empty == 0
 
@@ -84,39 +84,42 @@ def test_a_byte_order_mark_is_dropped_and_crlf_counts_as_lf(write: Write) -> Non
 def test_lines_end_at_lf_only(write: Write) -> None:
     separators = "\v\f\x85\u2028\u2029"
     line = "a".join(["", *separators, ""])
-    assert read_corpus(write("names.txt", f"{line}\nOss\n")).lines == (line, "Oss")
+    assert read_line_list(write("names.txt", f"{line}\nOss\n")).lines == (line, "Oss")
 
 
 def test_spaces_tabs_and_carriage_returns_around_a_line_are_stripped_and_others_kept(write: Write) -> None:
-    assert read_corpus(write("names.txt", " \tDen  Haag\t \r\r\n\u00a0Oss\v\n")).lines == ("Den  Haag", "\u00a0Oss\v")
+    assert read_line_list(write("names.txt", " \tDen  Haag\t \r\r\n\u00a0Oss\v\n")).lines == (
+        "Den  Haag",
+        "\u00a0Oss\v",
+    )
 
 
 def test_the_text_rule_is_applied_to_every_line(write: Write) -> None:
     path = write("names.txt", "Hu\u0301ns\nEDE\n")
-    assert read_corpus(path).lines == ("Húns", "EDE")
-    assert read_corpus(path, rule=AS_IS).lines == ("Hu\u0301ns", "EDE")
-    assert read_corpus(path, rule=TextRule(lowercase=True)).lines == ("húns", "ede")
+    assert read_line_list(path).lines == ("Húns", "EDE")
+    assert read_line_list(path, rule=AS_IS).lines == ("Hu\u0301ns", "EDE")
+    assert read_line_list(path, rule=TextRule(lowercase=True)).lines == ("húns", "ede")
 
 
 def test_copies_are_counted_after_the_text_rule(write: Write) -> None:
     path = write("names.txt", "Ede\nEDE\n")
-    assert read_corpus(path).report.duplicates == 0
-    assert read_corpus(path, rule=TextRule(lowercase=True)).report.duplicates == 1
+    assert read_line_list(path).report.duplicates == 0
+    assert read_line_list(path, rule=TextRule(lowercase=True)).report.duplicates == 1
 
 
 def test_an_unknown_suffix_is_read_as_text(write: Write) -> None:
-    assert read_corpus(write("names", "a,b\nc,d\n")).lines == ("a,b", "c,d")
+    assert read_line_list(write("names", "a,b\nc,d\n")).lines == ("a,b", "c,d")
 
 
 def test_a_path_may_be_a_string(write: Write) -> None:
-    assert read_corpus(str(write("names.txt", "Ede\n"))).lines == ("Ede",)
+    assert read_line_list(str(write("names.txt", "Ede\n"))).lines == ("Ede",)
 
 
 @given(line_lists)
 def test_what_was_written_as_text_is_read_back(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
     path = tmp_path_factory.getbasetemp() / "property.txt"
     path.write_bytes("\n".join(lines).encode("utf-8"))
-    assert read_corpus(path, rule=AS_IS).lines == tuple(lines)
+    assert read_line_list(path, rule=AS_IS).lines == tuple(lines)
 
 
 # The report
@@ -124,7 +127,7 @@ def test_what_was_written_as_text_is_read_back(tmp_path_factory: pytest.TempPath
 
 def test_the_report_counts_lines_copies_empty_lines_and_characters(write: Write) -> None:
     content = "Ede\n\nOss\n  \nEde\nAlmelo\n"
-    report = read_corpus(write("names.txt", content)).report
+    report = read_line_list(write("names.txt", content)).report
     assert (report.lines, report.distinct, report.duplicates, report.empty) == (4, 3, 1, 2)
     assert (report.longest, report.longest_line) == (6, "Almelo")
     assert report.characters == len(set("EdeOssAlmelo"))
@@ -132,19 +135,19 @@ def test_the_report_counts_lines_copies_empty_lines_and_characters(write: Write)
 
 
 def test_the_report_counts_code_points_not_bytes(write: Write) -> None:
-    report = read_corpus(write("names.txt", "é𝔸é\n")).report
+    report = read_line_list(write("names.txt", "é𝔸é\n")).report
     assert (report.longest, report.characters) == (3, 2)
 
 
 def test_the_report_clips_a_very_long_line(write: Write) -> None:
-    report = read_corpus(write("names.txt", "x" * 1000)).report
+    report = read_line_list(write("names.txt", "x" * 1000)).report
     assert report.longest == 1000
     assert report.longest_line == "x" * 59 + "…"
 
 
 def test_the_report_survives_json_and_reads_well(write: Write) -> None:
     path = write("names.txt", "Ede\nOss\n")
-    report = read_corpus(path).report
+    report = read_line_list(path).report
     assert type(report)(**json.loads(json.dumps(asdict(report)))) == report
     assert (
         str(report)
@@ -157,28 +160,28 @@ def test_the_report_survives_json_and_reads_well(write: Write) -> None:
 
 
 def test_a_csv_of_bare_lines_is_read_whole_with_its_first_line(write: Write) -> None:
-    assert read_corpus(write("names.csv", "name\nEde\nOss\n")).lines == ("name", "Ede", "Oss")
+    assert read_line_list(write("names.csv", "name\nEde\nOss\n")).lines == ("name", "Ede", "Oss")
 
 
 def test_a_comma_in_a_few_bare_lines_does_no_harm(write: Write) -> None:
     content = "Ede\nBergen, Noord-Holland\nOss\nEpe\n"
-    assert read_corpus(write("names.csv", content)).lines == ("Ede", "Bergen, Noord-Holland", "Oss", "Epe")
+    assert read_line_list(write("names.csv", content)).lines == ("Ede", "Bergen, Noord-Holland", "Oss", "Epe")
 
 
 def test_a_comma_in_less_than_half_of_the_lines_makes_no_table(write: Write) -> None:
     lines = [*(f"{place}, NL" for place in PLACES[:49]), *PLACES[49:]]
-    assert read_corpus(write("names.csv", "\n".join(lines))).lines == tuple(lines)
+    assert read_line_list(write("names.csv", "\n".join(lines))).lines == tuple(lines)
 
 
 def test_lines_with_commas_here_and_there_make_no_table(write: Write) -> None:
     lines = ["so, yes", "well, no", "ah, so", "oh, ah", "yes", "no", "oh", "one, two, three", "a, b, c", "x, y, z"]
-    assert read_corpus(write("prose.csv", "\n".join(lines))).lines == tuple(lines)
+    assert read_line_list(write("prose.csv", "\n".join(lines))).lines == tuple(lines)
 
 
 def test_a_bare_line_that_is_one_quoted_cell_loses_its_quotes(write: Write) -> None:
     content = 'Ede\n"Bergen, Noord-Holland"\n"say ""hi"""\n"so" they say\n5" disk\n'
     expected = ("Ede", "Bergen, Noord-Holland", 'say "hi"', '"so" they say', '5" disk')
-    assert read_corpus(write("names.csv", content)).lines == expected
+    assert read_line_list(write("names.csv", content)).lines == expected
 
 
 def test_a_bare_line_that_opens_a_quote_and_does_not_close_it_is_named(write: Write) -> None:
@@ -193,44 +196,47 @@ def test_a_bare_line_that_opens_a_quote_and_does_not_close_it_is_named(write: Wr
 def test_a_column_is_found_by_its_name_whatever_the_delimiter(write: Write, delimiter: str) -> None:
     rows = [["id", "name", "people"], ["1", "Ede", "120"], ["2", "Oss", "93"]]
     path = write("places.csv", "\n".join(delimiter.join(row) for row in rows))
-    assert read_corpus(path, column="name").lines == ("Ede", "Oss")
+    assert read_line_list(path, column="name").lines == ("Ede", "Oss")
 
 
 def test_a_column_is_read_from_a_tsv(write: Write) -> None:
-    assert read_corpus(write("places.tsv", "name\tnote\nEde\ta,b\nOss\tc,d\n"), column="name").lines == ("Ede", "Oss")
+    assert read_line_list(write("places.tsv", "name\tnote\nEde\ta,b\nOss\tc,d\n"), column="name").lines == (
+        "Ede",
+        "Oss",
+    )
 
 
 def test_quoted_cells_may_hold_delimiters_and_quotes(write: Write) -> None:
     content = 'name, people\n"Bergen, ""NH""", 3\nOss, 4\n'
-    assert read_corpus(write("places.csv", content), column="name").lines == ('Bergen, "NH"', "Oss")
+    assert read_line_list(write("places.csv", content), column="name").lines == ('Bergen, "NH"', "Oss")
 
 
 def test_a_semicolon_wins_over_a_decimal_comma(write: Write) -> None:
-    assert read_corpus(write("places.csv", "1,5;Ede\n2,5;Oss\n"), column="2").lines == ("Ede", "Oss")
+    assert read_line_list(write("places.csv", "1,5;Ede\n2,5;Oss\n"), column="2").lines == ("Ede", "Oss")
 
 
 def test_a_position_counts_from_one_and_includes_a_first_row_that_is_no_header(write: Write) -> None:
     path = write("places.csv", "1,Ede\n2,Oss\n")
-    assert read_corpus(path, column="2").lines == ("Ede", "Oss")
-    assert read_corpus(path, column="1").lines == ("1", "2")
+    assert read_line_list(path, column="2").lines == ("Ede", "Oss")
+    assert read_line_list(path, column="1").lines == ("1", "2")
 
 
 def test_a_position_leaves_out_a_first_row_that_heads_numbers(write: Write) -> None:
-    assert read_corpus(write("places.csv", 'name,people\nEde,"120,000"\nOss,\n'), column="1").lines == ("Ede", "Oss")
+    assert read_line_list(write("places.csv", 'name,people\nEde,"120,000"\nOss,\n'), column="1").lines == ("Ede", "Oss")
 
 
 def test_a_number_too_large_for_a_position_is_a_name(write: Write) -> None:
-    assert read_corpus(write("places.csv", "2020,2021\nEde,Oss\n"), column="2021").lines == ("Oss",)
+    assert read_line_list(write("places.csv", "2020,2021\nEde,Oss\n"), column="2021").lines == ("Oss",)
 
 
 def test_a_list_of_one_column_can_be_named_too(write: Write) -> None:
     path = write("names.csv", "name\nEde\nOss, the town\n")
-    assert read_corpus(path, column="name").lines == ("Ede", "Oss, the town")
-    assert read_corpus(path, column="1").lines == ("name", "Ede", "Oss, the town")
+    assert read_line_list(path, column="name").lines == ("Ede", "Oss, the town")
+    assert read_line_list(path, column="1").lines == ("name", "Ede", "Oss, the town")
 
 
 def test_empty_rows_and_empty_cells_are_counted_as_empty(write: Write) -> None:
-    report = read_corpus(write("places.csv", "\nname,people\nEde,1\n\n,2\n,\n"), column="name").report
+    report = read_line_list(write("places.csv", "\nname,people\nEde,1\n\n,2\n,\n"), column="name").report
     assert (report.lines, report.empty) == (1, 4)
 
 
@@ -245,13 +251,13 @@ def test_a_table_without_a_column_is_refused_and_its_columns_named(write: Write)
 def test_a_table_with_many_blank_lines_is_still_a_table(write: Write) -> None:
     path = write("places.csv", "name,people\n\n\n\nEde,120\n\n\n")
     assert "has 2 columns" in message_of(path)
-    assert read_corpus(path, column="name").lines == ("Ede",)
+    assert read_line_list(path, column="name").lines == ("Ede",)
 
 
 def test_a_table_with_quoted_line_ends_is_still_a_table(write: Write) -> None:
     path = write("places.csv", 'name,note\nEde,"a\nb"\nOss,"c\nd\ne"\n')
     assert "has 2 columns" in message_of(path)
-    assert read_corpus(path, column="name").lines == ("Ede", "Oss")
+    assert read_line_list(path, column="name").lines == ("Ede", "Oss")
 
 
 def test_a_column_that_is_not_there_is_refused_and_the_others_named(write: Write) -> None:
@@ -327,7 +333,7 @@ def test_what_was_written_as_csv_is_read_back(
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
         writer.writerows([["name", "number"], *([line, "7"] for line in lines)])
-    assert read_corpus(path, column="name", rule=AS_IS).lines == tuple(lines)
+    assert read_line_list(path, column="name", rule=AS_IS).lines == tuple(lines)
 
 
 # jsonl
@@ -335,20 +341,20 @@ def test_what_was_written_as_csv_is_read_back(
 
 def test_a_field_is_read_from_every_object(write: Write) -> None:
     path = write("places.jsonl", '{"name": "Ede", "n": 1}\n\n{"name": "H\\u00fans"}\n{"name": " \\n"}\n')
-    corpus = read_corpus(path, field="name")
+    corpus = read_line_list(path, field="name")
     assert corpus.lines == ("Ede", "Húns")
     assert corpus.report.empty == 2
 
 
 def test_lines_that_are_json_strings_need_no_field(write: Write) -> None:
-    assert read_corpus(write("names.ndjson", '"Ede"\n"Oss \\"s"\n')).lines == ("Ede", 'Oss "s')
+    assert read_line_list(write("names.ndjson", '"Ede"\n"Oss \\"s"\n')).lines == ("Ede", 'Oss "s')
 
 
 @given(line_lists)
 def test_what_was_written_as_jsonl_is_read_back(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
     path = tmp_path_factory.getbasetemp() / "property.jsonl"
     path.write_text("".join(json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    assert read_corpus(path, field="text", rule=AS_IS).lines == tuple(lines)
+    assert read_line_list(path, field="text", rule=AS_IS).lines == tuple(lines)
 
 
 JSON_ERRORS = [
@@ -410,13 +416,13 @@ def test_any_line_that_is_not_json_is_named(write: Write, line: str) -> None:
 )
 def test_every_kind_may_be_compressed(write: Write, name: str, content: str, options: dict[str, Any]) -> None:
     packed = gzip.compress(content.encode())
-    corpus = read_corpus(write(name, packed), **options)
+    corpus = read_line_list(write(name, packed), **options)
     assert corpus.lines == ("Ede", "Oss")
     assert corpus.report.sha256 == hashlib.sha256(packed).hexdigest()
 
 
 def test_a_file_of_several_gzip_members_is_read_whole(write: Write) -> None:
-    assert read_corpus(write("a.gz", gzip.compress(b"Ede\n", mtime=0) + gzip.compress(b"Oss\n", mtime=0))).lines == (
+    assert read_line_list(write("a.gz", gzip.compress(b"Ede\n", mtime=0) + gzip.compress(b"Oss\n", mtime=0))).lines == (
         "Ede",
         "Oss",
     )
@@ -445,18 +451,18 @@ def test_a_gz_that_is_not_gzip_says_so(write: Write) -> None:
 
 def test_standard_input_is_text_unless_a_column_or_field_is_given(standard_input: Callable[[bytes], None]) -> None:
     standard_input(b"Ede\nOss\n")
-    corpus = read_corpus("-")
+    corpus = read_line_list("-")
     assert (corpus.lines, corpus.report.source) == (("Ede", "Oss"), "standard input")
     standard_input(b"name,n\nEde,1\n")
-    assert read_corpus(Path("-"), column="name").lines == ("Ede",)
+    assert read_line_list(Path("-"), column="name").lines == ("Ede",)
     standard_input(b'{"name": "Ede"}\n')
-    assert read_corpus("-", field="name").lines == ("Ede",)
+    assert read_line_list("-", field="name").lines == ("Ede",)
     standard_input(gzip.compress(b"Ede\nOss\n", mtime=0))
-    assert read_corpus("-").lines == ("Ede", "Oss")
+    assert read_line_list("-").lines == ("Ede", "Oss")
 
 
 def test_standard_input_is_read_as_utf_8_in_the_c_locale() -> None:
-    code = "from charrnn.corpus import read_corpus; print(ascii(read_corpus('-').lines))"
+    code = "from charrnn.datasets.line_list import read_corpus; print(ascii(read_line_list('-').lines))"
     environment = {**os.environ, "LC_ALL": "C", "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUTF8": "0"}
     command = [sys.executable, "-c", code]
     output = subprocess.run(command, input="Húns\n".encode(), env=environment, capture_output=True, check=True).stdout
@@ -583,7 +589,7 @@ def test_a_single_nul_in_a_long_text_is_refused(write: Write) -> None:
 
 
 def test_a_single_control_character_in_a_long_text_is_kept(write: Write) -> None:
-    assert read_corpus(write("names.txt", "bell \a\n" + "Ede\n" * 100)).lines[0] == "bell \a"
+    assert read_line_list(write("names.txt", "bell \a\n" + "Ede\n" * 100)).lines[0] == "bell \a"
 
 
 def test_line_ends_of_cr_alone_are_recognised(write: Write) -> None:
@@ -621,7 +627,7 @@ def test_any_bytes_are_read_or_refused_in_one_line(
     path = tmp_path_factory.getbasetemp() / f"anything{suffix}"
     path.write_bytes(content)
     try:
-        corpus = read_corpus(path, **options)
+        corpus = read_line_list(path, **options)
     except InputError as error:
         refused = str(error)
     else:
@@ -779,14 +785,14 @@ def test_a_list_too_short_to_split_is_named() -> None:
 def test_a_long_list_is_read_and_split(write: Write) -> None:
     generator = random.Random(0)
     lines = ["".join(generator.choices("abcdefghij", k=8)) for _ in range(100_000)]
-    corpus = read_corpus(write("long.txt", "\n".join(lines)))
+    corpus = read_line_list(write("long.txt", "\n".join(lines)))
     split = split_lines(corpus.lines, seed=0, **TENTHS)
     assert corpus.report.lines == 100_000
     assert len(split.train) == corpus.report.distinct - 4000
 
 
 def test_reading_loads_no_engine() -> None:
-    code = "import sys, charrnn.corpus; print({'tensorflow', 'keras', 'onnxruntime'} & set(sys.modules))"
+    code = "import sys, charrnn.datasets.line_list; print({'tensorflow', 'keras', 'onnxruntime'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout
     assert output.strip() == b"set()"
@@ -795,12 +801,12 @@ def test_reading_loads_no_engine() -> None:
 def test_the_embedded_list_is_found_in_a_checkout_and_in_a_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert read_corpus(embedded_corpus_path()).report.duplicates == 0
+    assert read_line_list(embedded_list_path()).report.duplicates == 0
     package = tmp_path / "charrnn"
     (package / "data").mkdir(parents=True)
     (package / "data" / "nl_cities.csv").write_text("Ede\n")
     monkeypatch.setattr(corpus_module, "__file__", str(package / "corpus.py"))
-    assert embedded_corpus_path() == package / "data" / "nl_cities.csv"
+    assert embedded_list_path() == package / "data" / "nl_cities.csv"
 
 
 def test_a_missing_embedded_list_is_an_error_that_says_where_it_was_looked_for(
@@ -808,7 +814,7 @@ def test_a_missing_embedded_list_is_an_error_that_says_where_it_was_looked_for(
 ) -> None:
     monkeypatch.setattr(corpus_module, "__file__", str(tmp_path / "charrnn" / "corpus.py"))
     with pytest.raises(OperationError) as caught:
-        embedded_corpus_path()
+        embedded_list_path()
     assert str(caught.value) == (
         f"the embedded list is missing: expected {tmp_path}/charrnn/data/nl_cities.csv or {tmp_path}/data/"
         "nl_cities.csv, received neither. Install charrnn again, or name a file of your own"

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from charrnn.corpus import embedded_corpus_path, read_corpus
+from charrnn.datasets.line_list import embedded_list_path, read_line_list
 
 SCRIPT = Path(__file__).resolve().parents[2] / "data" / "make_nl_cities.py"
 
@@ -34,7 +34,7 @@ def script() -> ModuleType:
 @pytest.fixture(scope="module")
 def content() -> bytes:
     """Return the bytes of the list."""
-    return embedded_corpus_path().read_bytes()
+    return embedded_list_path().read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_well_known_places_are_in_and_the_header_and_the_english_name_are_not(na
 
 
 def test_the_reader_takes_every_name_as_it_stands(names: list[str]) -> None:
-    corpus = read_corpus(embedded_corpus_path())
+    corpus = read_line_list(embedded_list_path())
     assert list(corpus.lines) == names
     assert (corpus.report.duplicates, corpus.report.empty) == (0, 0)
 
@@ -93,7 +93,7 @@ def test_a_name_with_a_comma_would_survive_in_the_list(tmp_path: Path, names: li
     path = tmp_path / "nl_cities.csv"
     changed = [*names, "Bergen, Noord-Holland"]
     path.write_bytes(("\n".join(changed) + "\n").encode("utf-8"))
-    assert list(read_corpus(path).lines) == changed
+    assert list(read_line_list(path).lines) == changed
 
 
 def test_the_script_makes_the_committed_file(script: ModuleType, content: bytes) -> None:

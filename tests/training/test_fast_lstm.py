@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from charrnn.fast_lstm import Dropout, sequence_logits
-from charrnn.learner import summed_loss
-from charrnn.model import ModelSizes, build_model, variables_of
-from charrnn_runtime.step import Float32, zero_state
+from charrnn.model.dropout import Dropout
+from charrnn.model.fast_lstm import sequence_logits
+from charrnn.model.keras_model import ModelSizes, build_model, variables_of
+from charrnn.training.trainer import summed_loss
+from charrnn_runtime.core.step import Float32, zero_state
 
 SIZES = [ModelSizes(11, 6, (12,)), ModelSizes(7, 5, (9, 6))]
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.held_out import HeldOutFiles
+from charrnn.datasets.given_splits import HeldOutFiles
+from charrnn.datasets.split import Given, split_lines
 from charrnn.options import TrainingOptions
-from charrnn.run import CONFIG, read_config
-from charrnn.split import Given, split_lines
-from charrnn.training_job import TrainingJob
+from charrnn.runs.config import CONFIG, read_config
+from charrnn.training.job import TrainingJob
 from charrnn_runtime.errors import InputError, ModelFileError
 
 TENTHS: dict[str, Any] = {"seed": 0, "validation_share": 0.1, "test_share": 0.1, "max_held_out": 1000}

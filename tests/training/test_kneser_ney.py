@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn import kneser_ney
-from charrnn.batches import Lines
-from charrnn.kneser_ney import KneserNey, choose, fit
+from charrnn.datasets.batches import Lines
+from charrnn.evaluation import kneser_ney
+from charrnn.evaluation.kneser_ney import KneserNey, choose, fit
+from charrnn_runtime.core.signature import Mode
+from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.manifest import Mode
-from charrnn_runtime.vocabulary import BOUNDARY, Tokens
 
 VOCAB_SIZE = 4
 

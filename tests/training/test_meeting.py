@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from charrnn.cluster import Cluster
-from charrnn.meeting import meet
+from charrnn.distributed.cluster import Cluster
+from charrnn.distributed.rendezvous import rendezvous
 from charrnn_runtime.errors import InputError, OperationError
 
 Meet = Callable[..., list["Future[bool]"]]
@@ -33,7 +33,8 @@ def start(addresses: tuple[str, ...]) -> Iterator[Meet]:
         ) -> list[Future[bool]]:
             clusters = [Cluster(addresses, index) for index in come]
             return [
-                pool.submit(meet, cluster, purposes[cluster.index], seconds=seconds, **chosen) for cluster in clusters
+                pool.submit(rendezvous, cluster, purposes[cluster.index], seconds=seconds, **chosen)
+                for cluster in clusters
             ]
 
         yield begin
@@ -45,7 +46,7 @@ def test_all_go_on_when_the_last_one_has_come(start: Meet, order: tuple[int, ...
 
 
 def test_a_chief_without_others_waits_for_nobody(addresses: tuple[str, ...]) -> None:
-    assert meet(Cluster(addresses[:1], 0), "a")
+    assert rendezvous(Cluster(addresses[:1], 0), "a")
 
 
 def test_all_hear_that_the_run_has_ended(start: Meet) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charrnn.model import (
+from charrnn.model.keras_model import (
     KerasStep,
     ModelSizes,
     arrays_of,
@@ -13,8 +13,8 @@ from charrnn.model import (
     sizes_of,
     step_weights,
 )
+from charrnn_runtime.core.step import Float32, NumpyStep, State, zero_state
 from charrnn_runtime.errors import ModelFileError
-from charrnn_runtime.step import Float32, NumpyStep, State, zero_state
 
 SIZES = [ModelSizes(11, 6, (12,)), ModelSizes(7, 5, (9, 6))]
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from charrnn.options import CHOSEN_BY_RECIPE, ResolvedOptions, TrainingOptions
-from charrnn.recipe import excess, resolve, teacher_state_size
+from charrnn.training.recipe import excess, resolve, teacher_state_size
 from charrnn_runtime.errors import InputError
 
 
@@ -161,7 +161,9 @@ def test_options_survive_json() -> None:
     assert ResolvedOptions.from_json(json.loads(json.dumps(resolved.to_json()))) == resolved
 
 
-@pytest.mark.parametrize("module", ["charrnn.options", "charrnn.recipe", "charrnn.batches", "charrnn.run"])
+@pytest.mark.parametrize(
+    "module", ["charrnn.options", "charrnn.training.recipe", "charrnn.datasets.batches", "charrnn.runs.directory"]
+)
 def test_tensorflow_is_not_loaded_by(module: str) -> None:
     code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})

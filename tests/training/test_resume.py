@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.checkpoint import KEPT, Checkpoint, read_newest
 from charrnn.options import TrainingOptions
-from charrnn.progress import Progress, Silent
-from charrnn.run import CHECKPOINTS, HISTORY
-from charrnn.train import Habits, train
-from charrnn.training_job import TrainingJob
-from charrnn_runtime import files
+from charrnn.runs.checkpoint import KEPT, Checkpoint, read_newest
+from charrnn.runs.directory import CHECKPOINTS, HISTORY
+from charrnn.training.job import TrainingJob
+from charrnn.training.loop import LoopOptions, train
+from charrnn.training.reporter import Progress, Silent
+from charrnn_runtime.bundle.locate import RUN_WEIGHTS
+from charrnn_runtime.core import files
 from charrnn_runtime.errors import InputError, ModelFileError, OperationError
-from charrnn_runtime.loading import RUN_WEIGHTS
 
 LINES = [first + middle + last for first in "abcd" for middle in "ée" for last in "xyz"]
 OPTIONS: dict[str, Any] = {
@@ -35,7 +35,7 @@ MODES: dict[str, dict[str, Any]] = {"lines": {}, "text": {"mode": "text", "windo
 WRITES = {"lines": 22, "text": 22}
 """How many files a run writes, one after the other."""
 
-EAGER = Habits(seconds_between_checkpoints=0)
+EAGER = LoopOptions(seconds_between_checkpoints=0)
 
 
 class Stopper(Silent):
@@ -57,8 +57,8 @@ def prepare(folder: Path, mode: str, run: str, *, resume: bool = False, **chosen
     return TrainingJob.prepare(str(source), folder / run, options, resume=resume)
 
 
-def carry_out(job: TrainingJob, reporter: Silent = Silent(), habits: Habits = EAGER) -> None:
-    train(job.sides, job.vocabulary, job.run, reporter, start=job.start, habits=habits)
+def carry_out(job: TrainingJob, reporter: Silent = Silent(), loop_options: LoopOptions = EAGER) -> None:
+    train(job.dataset, job.run, reporter, start=job.start, loop_options=loop_options)
 
 
 def outcome(folder: Path, run: str) -> tuple[bytes, bytes]:
@@ -177,7 +177,7 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert again.to_bytes() == checkpoint.to_bytes()
     assert again.history == checkpoint.history
     assert (again.step, again.best.step) == (10, checkpoint.best.step)
-    for one, other in zip(again.learner.optimizer.values(), checkpoint.learner.optimizer.values(), strict=True):
+    for one, other in zip(again.trainer.optimizer.values(), checkpoint.trainer.optimizer.values(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -8,29 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charrnn.datasets.dataset import Data, LineDataset, read_dataset
+from charrnn.datasets.split import Split
+from charrnn.evaluation.scores import Scores
 from charrnn.options import TrainingOptions
-from charrnn.recipe import resolve
-from charrnn.record import HistoryRow, TrainingResult, figures
-from charrnn.run import (
-    CONFIG,
-    HISTORY,
-    SPLITS,
-    TRAINING,
-    Data,
-    Run,
-    RunConfig,
-    read_config,
-)
-from charrnn.scores import Scores
-from charrnn.sides import LineSides, read_sides
-from charrnn.split import Split
+from charrnn.runs.config import CONFIG, RunConfig, read_config
+from charrnn.runs.directory import HISTORY, SPLITS, TRAINING, Run
+from charrnn.runs.results import HistoryRow, TrainingResult, figures
+from charrnn.training.recipe import resolve
+from charrnn_runtime.bundle.locate import RUN_WEIGHTS, read_run
+from charrnn_runtime.core.vocabulary import Vocabulary
 from charrnn_runtime.errors import InputError, ModelFileError
-from charrnn_runtime.loading import RUN_WEIGHTS, read_run
-from charrnn_runtime.vocabulary import Vocabulary
 
 SPLIT = Split(("Ede", "’s-Gravenhage", "IJ\u2028muiden"), ("Épe",), ("Ee",))
 VOCABULARY = Vocabulary.build((*SPLIT.train, *SPLIT.validation, *SPLIT.test))
-SIDES = LineSides(SPLIT, VOCABULARY)
+DATASET = LineDataset(SPLIT, VOCABULARY)
 TEST = Scores(np.array([3 * math.log(8)]), np.array([3]))
 RESULT = TrainingResult("iterations", 10, 8, math.log(4), TEST, 1234, 1.5)
 ARRAYS = {"embedding": np.eye(3, dtype=np.float32), "lstm_0/bias": np.arange(8, dtype=np.float32)}
@@ -43,10 +35,10 @@ def config(sha256: str = "aa", **chosen: object) -> RunConfig:
 
 def finished_run(path: Path, run_config: RunConfig, *, force: bool = False) -> Run:
     run = Run.create(path, run_config, force=force)
-    SIDES.write(run.make_splits_folder())
+    DATASET.write(run.make_splits_folder())
     run.write_description(VOCABULARY, {})
     run.write_weights(ARRAYS)
-    run.finish(RESULT, SIDES, VOCABULARY, None)
+    run.finish(RESULT, DATASET, None)
     return run
 
 
@@ -63,7 +55,7 @@ def test_a_run_holds_what_sampling_and_exporting_need(tmp_path: Path) -> None:
     assert description.training == json.loads((path / TRAINING).read_text("utf-8"))
     assert {name: array.tolist() for name, array in arrays.items()} == {n: a.tolist() for n, a in ARRAYS.items()}
     assert read_config(path) == config()
-    assert read_sides(path / SPLITS, VOCABULARY, "lines") == SIDES
+    assert read_dataset(path / SPLITS, VOCABULARY, "lines") == DATASET
 
 
 def test_the_figures_say_on_what_and_in_which_units(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from charrnn.scores import Scores
+from charrnn.evaluation.scores import Scores
 
 
 def drawn_scores(num_lines: int, seed: int) -> tuple[Scores, Scores]:

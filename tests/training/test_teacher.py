@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.batches import PADDING, Lines
-from charrnn.kneser_ney import fit
+from charrnn.datasets.batches import PADDING, Lines
+from charrnn.datasets.dataset import LineDataset
+from charrnn.datasets.split import Split
+from charrnn.evaluation.kneser_ney import fit
 from charrnn.options import TrainingOptions
-from charrnn.progress import Progress, Silent
-from charrnn.run import HISTORY, TEACHER
-from charrnn.sides import LineSides
-from charrnn.split import Split
-from charrnn.teacher import MADE_UP, Teacher, Together
-from charrnn.training_job import TrainingJob
-from charrnn_runtime.loading import RUN_WEIGHTS, read_run
-from charrnn_runtime.scoring import log_softmax
-from charrnn_runtime.step import NumpyStep, zero_state
-from charrnn_runtime.vocabulary import Tokens, Vocabulary
+from charrnn.runs.directory import HISTORY, TEACHER
+from charrnn.training.distillation import SYNTHETIC_LINES, Ensemble, Teacher
+from charrnn.training.job import TrainingJob
+from charrnn.training.reporter import Progress, Silent
+from charrnn_runtime.bundle.locate import RUN_WEIGHTS, read_run
+from charrnn_runtime.core.step import NumpyStep, zero_state
+from charrnn_runtime.core.vocabulary import Tokens, Vocabulary
+from charrnn_runtime.scoring.score import log_softmax
 
 NAMES = [first + middle + last for first in ("Ar", "be", "Co") for middle in ("k", "lo") for last in ("na", "st", "e")]
 TRAIN, VALIDATION = NAMES[4:], NAMES[:4]
@@ -78,7 +78,7 @@ def test_the_mixture_is_a_weighted_sum_at_every_place(step: NumpyStep) -> None:
 
 def test_several_networks_say_the_mean_of_what_each_says(step: NumpyStep, tiny_two: Any) -> None:
     other: NumpyStep = tiny_two.step
-    both, size = Together((step, other)), 2 * len(step.units)
+    both, size = Ensemble((step, other)), 2 * len(step.units)
     assert both.units == step.units + other.units
     state = zero_state(both.units, 3)
     for token in (0, 2, 1):
@@ -109,34 +109,35 @@ def test_the_weight_is_the_best_one_on_the_validation_lines(step: NumpyStep) -> 
 def test_a_lesson_holds_the_training_lines_and_others_and_follows_from_its_number(step: NumpyStep) -> None:
     train = some_lines(step.vocab_size)
     teacher = Teacher(step, fit(Lines(train).tokens, step.vocab_size, 3, 0.6), 0.5, 0.0)
-    lesson, again, other = (teacher.lesson(train, 7, number) for number in (0, 0, 1))
-    assert len(lesson) == (1 + MADE_UP) * len(train)
-    np.testing.assert_array_equal(lesson.tokens, again.tokens)
-    assert not np.array_equal(lesson.tokens, other.tokens)
-    assert lesson.widths.max() == max(map(len, train)) + 1
+    distillation_lines, again, other = (teacher.distillation_lines(train, 7, number) for number in (0, 0, 1))
+    assert len(distillation_lines) == (1 + SYNTHETIC_LINES) * len(train)
+    np.testing.assert_array_equal(distillation_lines.tokens, again.tokens)
+    assert not np.array_equal(distillation_lines.tokens, other.tokens)
+    assert distillation_lines.widths.max() == max(map(len, train)) + 1
     joined = Lines(train).tokens
-    np.testing.assert_array_equal(lesson.tokens[: len(joined)], joined)
-    batch = lesson.batch(np.array([0, 40, -1]), int(lesson.widths.max()))
-    assert batch.wanted is not None
-    np.testing.assert_allclose(batch.wanted.sum(axis=2), batch.targets != PADDING, atol=1e-5)
+    np.testing.assert_array_equal(distillation_lines.tokens[: len(joined)], joined)
+    batch = distillation_lines.batch(np.array([0, 40, -1]), int(distillation_lines.widths.max()))
+    assert batch.soft_targets is not None
+    np.testing.assert_allclose(batch.soft_targets.sum(axis=2), batch.targets != PADDING, atol=1e-5)
     [expected] = teacher.distributions([train[0]])
-    np.testing.assert_allclose(batch.wanted[: len(train[0]) + 1, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(batch.soft_targets[: len(train[0]) + 1, 0], expected, atol=1e-6)
 
 
 def test_batches_of_lessons_can_be_had_from_any_step_on(step: NumpyStep) -> None:
     vocabulary = Vocabulary.build(NAMES)
     random_step = _UniformStep(vocabulary.size)
-    sides = LineSides(Split(tuple(TRAIN), tuple(VALIDATION), tuple(VALIDATION)), vocabulary).taught_by([random_step])
+    dataset = LineDataset(Split(tuple(TRAIN), tuple(VALIDATION), tuple(VALIDATION)), vocabulary)
+    teacher = Teacher.mix(Ensemble((random_step,)), dataset.train, dataset.validation)
     options = resolve_tiny()
-    whole = list(islice(sides.batches(options), 60))
+    whole = list(islice(teacher.batches(dataset, options), 60))
     for start in (1, 13, 41):
-        for one, other in zip(whole[start : start + 12], sides.batches(options, start), strict=False):
+        for one, other in zip(whole[start : start + 12], teacher.batches(dataset, options, start), strict=False):
             np.testing.assert_array_equal(one.inputs, other.inputs)
-            np.testing.assert_array_equal(one.wanted, other.wanted)
+            np.testing.assert_array_equal(one.soft_targets, other.soft_targets)
 
 
 def resolve_tiny() -> Any:
-    from charrnn.recipe import resolve
+    from charrnn.training.recipe import resolve
 
     return resolve(TrainingOptions(batch_size=8, state_size=4, iterations=60), len(TRAIN), 80)
 

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn import text as text_module
-from charrnn.batches import text_batches
-from charrnn.evaluation import in_pieces, text_log_probabilities
-from charrnn.input import MAX_HELD_OUT_CHARACTERS, read_input
+from charrnn.datasets import text as text_module
+from charrnn.datasets.batches import text_batches
+from charrnn.datasets.dataset import TextDataset
+from charrnn.datasets.load import MAX_HELD_OUT_CHARACTERS, read_input
+from charrnn.datasets.text import Text
+from charrnn.datasets.token_file import TokenFile, take, write_tokens
+from charrnn.evaluation.evaluate import in_pieces, text_log_probabilities
 from charrnn.options import TrainingOptions
-from charrnn.sides import TextSides
-from charrnn.text import Text
-from charrnn.token_file import TokenFile, take, write_tokens
+from charrnn_runtime.core.step import NumpyStep
+from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
 from charrnn_runtime.errors import InputError, ModelFileError
-from charrnn_runtime.scoring import log_probabilities
-from charrnn_runtime.step import NumpyStep
-from charrnn_runtime.vocabulary import TextRule, Vocabulary
+from charrnn_runtime.scoring.score import log_probabilities
 
 RULES = [TextRule(), TextRule(lowercase=True), TextRule(None)]
 # What normal forms, line ends and lowering look across: marks, jamo, sigma, CR.
@@ -143,8 +143,8 @@ def test_windows_go_on_where_the_one_before_ended(numbers: TokenFile) -> None:
     batches = list(itertools.islice(text_batches(numbers, 4, 20, seed=3), 36))
     for before, batch in itertools.pairwise(batches):
         np.testing.assert_array_equal(batch.targets, batch.inputs + 1)
-        assert batch.goes_on == bool((batch.inputs[0] == before.targets[-1]).all())
-    passes = [index for index, batch in enumerate(batches) if not batch.goes_on]
+        assert batch.carries_state == bool((batch.inputs[0] == before.targets[-1]).all())
+    passes = [index for index, batch in enumerate(batches) if not batch.carries_state]
     assert passes == [0, 12, 24]
     starts = {int(batches[index].inputs[0, 0]) for index in passes}
     assert len(starts) > 1, "every pass begins elsewhere"
@@ -158,7 +158,7 @@ def test_windows_can_be_read_from_any_step_on(numbers: TokenFile, start: int) ->
     parts = list(itertools.islice(text_batches(numbers, 4, 20, seed=3, start=start), 5))
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one.inputs, other.inputs)
-        assert one.goes_on == other.goes_on
+        assert one.carries_state == other.carries_state
 
 
 def test_a_text_that_is_too_short_for_a_window_is_refused(numbers: TokenFile) -> None:
@@ -181,11 +181,11 @@ def test_a_text_is_scored_as_if_read_from_its_first_character_to_its_last(tiny_o
     assert in_pieces(np.zeros(2500)).characters.tolist() == [1000, 1000, 500]
 
 
-def sides_of(folder: Path, content: str, **chosen: object) -> TextSides:
+def sides_of(folder: Path, content: str, **chosen: object) -> TextDataset:
     (folder / "text.txt").write_text(content, encoding="utf-8")
     read = read_input(str(folder / "text.txt"), TrainingOptions.from_json({"mode": "text", **chosen}))
     sides = read.sides_in(folder)
-    assert isinstance(sides, TextSides)
+    assert isinstance(sides, TextDataset)
     return sides
 
 
@@ -197,7 +197,7 @@ def test_a_text_is_split_in_its_order(tmp_path: Path) -> None:
     assert "".join(texts) == content
     assert sides.vocabulary.characters == "\n0123456789"
     assert len(sides.held_out(3)) == 1
-    again = TextSides.read(tmp_path, sides.vocabulary)
+    again = TextDataset.read(tmp_path, sides.vocabulary)
     assert again.sizes == sides.sizes
 
 

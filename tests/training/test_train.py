@@ -10,24 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.batches import PADDING, Batch
-from charrnn.evaluation import score_lines, step_of
-from charrnn.learner import Learner
-from charrnn.model import ModelSizes
+from charrnn.datasets.batches import PADDING, Batch
+from charrnn.datasets.dataset import Data, LineDataset
+from charrnn.datasets.split import Split
+from charrnn.distributed.strategy import SingleProcess
+from charrnn.evaluation.evaluate import score_lines, step_of
+from charrnn.model.keras_model import ModelSizes
 from charrnn.options import ResolvedOptions, TrainingOptions
-from charrnn.progress import Progress, SampledLine, Silent
-from charrnn.recipe import resolve
-from charrnn.record import TrainingResult
-from charrnn.run import HISTORY, TRAINING, Data, Run, RunConfig
-from charrnn.sides import LineSides
-from charrnn.split import Split
-from charrnn.team import Alone
-from charrnn.train import train
+from charrnn.runs.config import RunConfig
+from charrnn.runs.directory import HISTORY, TRAINING, Run
+from charrnn.runs.results import TrainingResult
+from charrnn.training.loop import train
+from charrnn.training.recipe import resolve
+from charrnn.training.reporter import Progress, SampledLine, Silent
+from charrnn.training.trainer import Trainer
+from charrnn_runtime.bundle.locate import RUN_WEIGHTS, read_arrays
+from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.core.process import Terminated
+from charrnn_runtime.core.vocabulary import Vocabulary
 from charrnn_runtime.errors import OperationError
-from charrnn_runtime.loading import RUN_WEIGHTS, open_model, read_arrays
-from charrnn_runtime.sampling import Request, sample_tokens
-from charrnn_runtime.terminal import Terminated
-from charrnn_runtime.vocabulary import Vocabulary
+from charrnn_runtime.sampling.sampler import Request, sample_tokens
 
 # Of one length, so that there is one width to compile; `trained` has lines of two.
 LINES = [first + middle + last for first in "abcd" for middle in "ée" for last in "xyz"]
@@ -69,7 +71,7 @@ def train_tiny(
 ) -> tuple[Run, TrainingResult]:
     options = tiny_options(**chosen)
     run = new_run(path, options)
-    return run, train(LineSides(split, VOCABULARY), VOCABULARY, run, reporter or Silent())
+    return run, train(LineDataset(split, VOCABULARY), run, reporter or Silent())
 
 
 def history_of(run: Run) -> list[dict[str, str]]:
@@ -203,11 +205,11 @@ def test_a_run_that_learned_nothing_gives_way_to_the_one_before(
     def interrupt(*_: object) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Learner, "learn", interrupt)
+    monkeypatch.setattr(Trainer, "learn", interrupt)
     with pytest.raises(KeyboardInterrupt, match=r"nothing was learned yet, .* holds the run that was there before"):
         train_tiny(tmp_path / "run")
     assert content(tmp_path) == before
-    monkeypatch.setattr(Learner, "__init__", interrupt)
+    monkeypatch.setattr(Trainer, "__init__", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train_tiny(tmp_path / "run")
     assert content(tmp_path) == before
@@ -217,9 +219,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_tiny(tmp_path / "run", iterations=20)
-    learn = Learner.learn
+    learn = Trainer.learn
     monkeypatch.setattr(
-        Learner, "learn", lambda self, batch, step: math.nan if step == 30 else learn(self, batch, step)
+        Trainer, "learn", lambda self, batch, step: math.nan if step == 30 else learn(self, batch, step)
     )
     with pytest.raises(
         OperationError, match=r"finite loss at step 31, received nan; the best .* \(step 20\).*Lower lr"
@@ -232,13 +234,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    averaged = Learner.averaged_arrays
+    averaged = Trainer.averaged_arrays
 
-    def spoiled(self: Learner) -> dict[str, np.ndarray]:
+    def spoiled(self: Trainer) -> dict[str, np.ndarray]:
         factor = np.float32(math.inf if int(self._optimizer.iterations) == 40 else 1)
         return {name: array * factor for name, array in averaged(self).items()}
 
-    monkeypatch.setattr(Learner, "averaged_arrays", spoiled)
+    monkeypatch.setattr(Trainer, "averaged_arrays", spoiled)
     with pytest.raises(OperationError, match="expected a finite loss"):
         train_tiny(tmp_path / "run")
     assert record_of(new_run_at(tmp_path / "run"))["best_step"] == 20
@@ -256,28 +258,28 @@ FULL = Batch(np.ones((2, 10), np.int32), np.full((2, 10), 2, np.int32))
 
 
 def test_decay_shrinks_matrices_and_leaves_biases() -> None:
-    learner = Learner(SIZES, tiny_options(lr=0.1, weight_decay=0.5, warmup=0), 20)
-    before = learner.arrays()
-    assert learner.learn(EMPTY, 0) == 0
-    for name, array in learner.arrays().items():
+    trainer = Trainer(SIZES, tiny_options(lr=0.1, weight_decay=0.5, warmup=0), 20)
+    before = trainer.arrays()
+    assert trainer.learn(EMPTY, 0) == 0
+    for name, array in trainer.arrays().items():
         factor = 1 if "bias" in name else 1 - 0.1 * 0.5
         np.testing.assert_allclose(array, factor * before[name], rtol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(("average_decay", "first"), [(0.0, 0.0), (0.05, 0.05), (0.9, 0.1)])
 def test_averages_follow_the_weights_faster_at_the_start(average_decay: float, first: float) -> None:
-    learner = Learner(SIZES, tiny_options(average_decay=average_decay, warmup=0), 20)
-    before = learner.arrays()
-    learner.learn(FULL, 0)
-    after = learner.arrays()
+    trainer = Trainer(SIZES, tiny_options(average_decay=average_decay, warmup=0), 20)
+    before = trainer.arrays()
+    trainer.learn(FULL, 0)
+    after = trainer.arrays()
     assert not np.allclose(before["projection/bias"], after["projection/bias"])
-    for name, array in learner.averaged_arrays().items():
+    for name, array in trainer.averaged_arrays().items():
         np.testing.assert_allclose(array, first * before[name] + (1 - first) * after[name], atol=1e-7, err_msg=name)
 
 
 def test_the_learning_rate_rises_and_falls_to_zero() -> None:
-    learner = Learner(SIZES, tiny_options(iterations=100, warmup=10, lr=0.01), 20)
-    rates = [learner.learning_rate(step) for step in range(101)]
+    trainer = Trainer(SIZES, tiny_options(iterations=100, warmup=10, lr=0.01), 20)
+    rates = [trainer.learning_rate(step) for step in range(101)]
     assert max(rates) == pytest.approx(0.01) == rates[10]
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -286,25 +288,25 @@ def test_the_learning_rate_rises_and_falls_to_zero() -> None:
 
 
 def test_a_batch_counts_its_summed_loss_without_padding() -> None:
-    learner = Learner(SIZES, tiny_options(**NO_DROPOUT), 20)
+    trainer = Trainer(SIZES, tiny_options(**NO_DROPOUT), 20)
     half = Batch(FULL.inputs, np.where(np.arange(10) < 5, FULL.targets, PADDING).astype(np.int32))
-    untouched = Learner(SIZES, tiny_options(**NO_DROPOUT), 20)
-    assert learner.learn(half, 0) == pytest.approx(untouched.learn(FULL, 0) / 2, rel=1e-5)
+    untouched = Trainer(SIZES, tiny_options(**NO_DROPOUT), 20)
+    assert trainer.learn(half, 0) == pytest.approx(untouched.learn(FULL, 0) / 2, rel=1e-5)
     assert half.num_characters == 10
 
 
 def test_halves_that_are_computed_side_by_side_learn_what_the_whole_learns() -> None:
     options = tiny_options(dropout_embedding=0.3, dropout_recurrent=0.2)
-    whole, halves = (Learner(SIZES, options, 20, Alone(num_parts)) for num_parts in (1, 2))
+    whole, halves = (Trainer(SIZES, options, 20, SingleProcess(num_parts)) for num_parts in (1, 2))
     random = np.random.default_rng(3)
     for step in range(4):
         tokens = random.integers(1, SIZES.vocab_size, (4, options.batch_size)).astype(np.int32)
-        batch = Batch(tokens[:-1], tokens[1:], goes_on=step > 0)
+        batch = Batch(tokens[:-1], tokens[1:], carries_state=step > 0)
         assert halves.learn(batch, step) == pytest.approx(whole.learn(batch, step), rel=1e-5)
     one, other = whole.snapshot(), halves.snapshot()
     for mine, others in ((one.weights, other.weights), (one.state, other.state)):
         for name, array in mine.items():
             np.testing.assert_allclose(others[name], array, atol=1e-5, err_msg=name)
     halves.restore(one)
-    batch = Batch(FULL.inputs, FULL.targets, goes_on=True)
+    batch = Batch(FULL.inputs, FULL.targets, carries_state=True)
     assert halves.learn(batch, 4) == pytest.approx(whole.learn(batch, 4), rel=1e-5)

@@ -1,0 +1,1 @@
+"""From files to training, validation and test splits, and from splits to batches of tokens."""

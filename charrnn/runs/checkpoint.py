@@ -1,0 +1,195 @@
+"""Checkpoints: all that a run needs to go on exactly where it was.
+
+A checkpoint is one .npz without pickle, named after its step, written under a temporary name and renamed; the last two
+are kept, so that a damaged one costs some minutes and not the run. Everything random follows from the seed and the
+step, so no generator is stored, and neither is a position in the data: it is the step. How a run is trained is not
+known here.
+"""
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.runs.results import HistoryRow
+from charrnn_runtime.core.files import json_bytes, parse_json, read_bounded, whole_number, write_atomically
+from charrnn_runtime.core.step import Float32
+from charrnn_runtime.errors import ModelFileError, OperationError
+
+MAX_CHECKPOINT_BYTES = 1 << 34
+"""Largest checkpoint that is read: some times the largest model."""
+
+KEPT = 2
+"""How many checkpoints a run keeps."""
+
+_NAME = re.compile(r"step-(\d{9})\.npz")
+_META = "meta"
+_PARTS = ("weights", "averages", "optimizer", "state", "best")
+# What zipfile, zlib and numpy raise for a damaged archive.
+_DAMAGED = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a training step changes, as plain arrays by name."""
+
+    weights: Mapping[str, Float32]
+    """The weights that are trained."""
+
+    averages: Mapping[str, Float32]
+    """Their running averages."""
+
+    optimizer: Mapping[str, NDArray[Any]]
+    """The optimizer's own numbers, in its order."""
+
+    state: Mapping[str, Float32]
+    """h and c of every layer behind the last batch, [batch, units]; the windows of a text go on from it."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The weights that are kept."""
+
+    step: int
+    """After how many steps they were found."""
+
+    validation_nats: float
+    """Their loss a character of the validation side."""
+
+    arrays: Mapping[str, Float32]
+    """By name."""
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Loss and characters of some steps, added up."""
+
+    nats: float = 0.0
+    characters: int = 0
+
+    def plus(self, nats: float, characters: int) -> "Meter":
+        """Return what it is with one step more."""
+        return Meter(self.nats + nats, self.characters + characters)
+
+    @property
+    def mean_nats(self) -> float:
+        """The loss a character."""
+        return self.nats / max(self.characters, 1)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run stands after a step."""
+
+    step: int
+    """Steps done."""
+
+    trainer: Snapshot
+    """What the steps have changed."""
+
+    best: Best
+    """The best weights so far."""
+
+    misses: int
+    """Evaluations in a row that were not better."""
+
+    history: tuple[HistoryRow, ...]
+    """A row an evaluation."""
+
+    since_evaluation: Meter
+    """Of the steps since the last one."""
+
+    seconds: float
+    """Of training so far, all parts of the run together."""
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the file."""
+        meta = {
+            "step": self.step,
+            "best": {"step": self.best.step, "validation_nats": self.best.validation_nats},
+            "misses": self.misses,
+            "history": [asdict(row) for row in self.history],
+            "since_evaluation": asdict(self.since_evaluation),
+            "seconds": self.seconds,
+        }
+        parts = {**{part: getattr(self.trainer, part) for part in _PARTS[:-1]}, "best": self.best.arrays}
+        arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
+        packed = io.BytesIO()
+        np.savez(packed, allow_pickle=False, **arrays, **{_META: np.frombuffer(json_bytes(meta), np.uint8)})
+        return packed.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> Self:
+        """Rebuild a checkpoint; `name` says in an error where it came from.
+
+        Raises:
+            ModelFileError: The bytes are damaged.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays: dict[str, NDArray[Any]] = {key: file[key] for key in file.files}
+            meta = parse_json(arrays.pop(_META).tobytes(), name)
+            parts: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in _PARTS}
+            for key, array in arrays.items():
+                part, _, inner = key.partition("/")
+                parts[part][inner] = array
+            best = Best(whole_number(meta["best"]["step"], 0), meta["best"]["validation_nats"], parts.pop("best"))
+            return cls(
+                step=whole_number(meta["step"], 0),
+                trainer=Snapshot(**parts),
+                best=best,
+                misses=whole_number(meta["misses"], 0),
+                history=tuple(HistoryRow(**row) for row in meta["history"]),
+                since_evaluation=Meter(**meta["since_evaluation"]),
+                seconds=float(meta["seconds"]),
+            )
+        except _DAMAGED as error:
+            raise ModelFileError(f"{name} is damaged: expected a checkpoint of charrnn ({error})") from error
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into a folder (made if it is not there), and remove all but the last two.
+
+    Raises:
+        OperationError: It could not be written; the checkpoints that were there still are.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OperationError(f"could not make {folder}: {error.strerror or error}") from error
+    write_atomically(folder / f"step-{checkpoint.step:09}.npz", checkpoint.to_bytes())
+    for path in _newest_first(folder)[KEPT:]:
+        path.unlink(missing_ok=True)
+
+
+def read_newest(folder: Path) -> tuple[Checkpoint | None, Sequence[str]]:
+    """Read the newest checkpoint that is whole.
+
+    Returns:
+        It, or None if there is none at all; and what was wrong with newer ones, a sentence each.
+
+    Raises:
+        ModelFileError: There are checkpoints, and all are damaged.
+    """
+    damaged: list[str] = []
+    for path in _newest_first(folder):
+        try:
+            return Checkpoint.from_bytes(read_bounded(path, MAX_CHECKPOINT_BYTES), str(path)), damaged
+        except ModelFileError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise ModelFileError(f"no checkpoint in {folder} can be read: {damaged[0]}. Start again without --resume")
+    return None, damaged
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)

@@ -1,0 +1,66 @@
+"""What a run is: its options, what the user asked for, and its data."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charrnn.datasets.dataset import Data
+from charrnn.options import ResolvedOptions, TrainingOptions
+from charrnn_runtime.core.files import (
+    json_bytes,
+    read_json,
+)
+from charrnn_runtime.errors import InputError, ModelFileError
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run is: two runs of equal options on equal data are the same run."""
+
+    options: ResolvedOptions
+    """What it trains with."""
+
+    requested: TrainingOptions
+    """What the user asked for, None where the recipe chose."""
+
+    data: Data
+    """What it trains on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of config.json."""
+        default = TrainingOptions().to_json()
+        set_by_user = {name: value for name, value in self.requested.to_json().items() if value != default[name]}
+        return {"options": self.options.to_json(), "set_by_user": set_by_user, "data": self.data.to_json()}
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal options on equal data, whatever the files are called: SHA-256, hexadecimal."""
+        held_out = {side: file["sha256"] for side, file in self.data.held_out.items()}
+        value = {"options": self.options.to_json(), "data": self.data.sha256, "held_out": held_out}
+        return hashlib.sha256(json_bytes(value)).hexdigest()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], name: str) -> "RunConfig":
+        """Rebuild the configuration of a run; `name` says in an error where it came from.
+
+        Raises:
+            ModelFileError: The object was not written by charrnn, or was changed.
+        """
+        try:
+            options = ResolvedOptions.from_json(value["options"])
+            return cls(options, TrainingOptions.from_json(value["set_by_user"]), Data(**value["data"]))
+        except (KeyError, TypeError, AttributeError, InputError) as error:
+            raise ModelFileError(f"{name} is damaged: expected the options and data of a run ({error})") from error
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read the configuration of a run directory.
+
+    Raises:
+        ModelFileError: There is none, or it is damaged.
+    """
+    return RunConfig.from_json(read_json(path / CONFIG), str(path / CONFIG))

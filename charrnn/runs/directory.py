@@ -1,0 +1,264 @@
+"""The run directory: what a training run keeps, and how it never loses what was there.
+
+    config.json        the options the run trained with, which of them the user set, and the digest of the data
+    description.json   what the model is (vocabulary, text rule, sizes), for the runtime; training.json stands inside
+    weights.npz        the best weights so far, by name, without pickle
+    training.json      data, split, figures, the baseline's too, versions; written last: a run that has it has ended
+    history.csv        a row an evaluation
+    loss.png           the losses against the steps, and report.html with all a person may want to see of the run
+    tensorboard/       the same losses for TensorBoard, if it was asked for
+    checkpoints/       while it trains: the last two states it can go on from; see `charrnn.runs.checkpoint`
+    teacher/           the run of the teacher, of lines that have one; see `charrnn.training.distillation`
+    splits/            train, validation and test, as the model saw them; see `charrnn.datasets.dataset`
+
+Every file is written under a temporary name and renamed. A run that is replaced is first moved aside (to
+`.NAME.replaced` beside it) and removed only when the new one has ended with weights of its own; until then a failure
+puts it back or leaves it there. How a model is trained is not known here, nor TensorFlow.
+"""
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from charrnn.datasets.dataset import Dataset
+from charrnn.evaluation.baseline import Baseline
+from charrnn.runs.config import CONFIG, RunConfig, read_config
+from charrnn.runs.results import HistoryRow, TrainingResult, training_record
+from charrnn_runtime.bundle.locate import RUN_DESCRIPTION, RUN_WEIGHTS
+from charrnn_runtime.bundle.manifest import Description
+from charrnn_runtime.core.files import (
+    TEMPORARY_SUFFIX,
+    write_atomically,
+    write_json_atomically,
+)
+from charrnn_runtime.core.signature import MAX_LENGTHS
+from charrnn_runtime.core.step import Float32
+from charrnn_runtime.core.vocabulary import Vocabulary
+from charrnn_runtime.errors import InputError, ModelFileError, OperationError
+
+TRAINING = "training.json"
+HISTORY = "history.csv"
+SPLITS = "splits"
+CHECKPOINTS = "checkpoints"
+TEACHER = "teacher"
+LOSS_PICTURE = "loss.png"
+REPORT = "report.html"
+TENSORBOARD = "tensorboard"
+
+_WRITTEN_LATER = frozenset({CHECKPOINTS, TEACHER, "bundle", LOSS_PICTURE, REPORT, TENSORBOARD})
+_OURS = frozenset({CONFIG, TRAINING, HISTORY, SPLITS, RUN_DESCRIPTION, RUN_WEIGHTS, *_WRITTEN_LATER})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory that is being written."""
+
+    path: Path
+    """The directory."""
+
+    config: RunConfig
+    """What it is."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints are."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its figures are there, and no checkpoint to go on from."""
+        return (self.path / TRAINING).is_file() and not self.checkpoints.is_dir()
+
+    @property
+    def aside(self) -> Path:
+        """Where the run stands that this one replaces, until this one has ended."""
+        return self.path.parent / f".{self.path.name}.replaced"
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig, *, force: bool = False) -> "Run":
+        """Make a run directory and write its config.json; a run that was there is moved aside.
+
+        Args:
+            path: Where; folders above it are made.
+            config: What the run is.
+            force: Whether a run that differs may be replaced.
+
+        Raises:
+            InputError: Another run or something else is there, or the folder cannot be written. Nothing has changed.
+        """
+        run = cls(path, config)
+        _check_replaceable(path, config, force)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            run._move_old_aside()
+            path.mkdir(exist_ok=True)
+            write_json_atomically(path / CONFIG, config.to_json())
+        except (OSError, OperationError) as error:
+            run.restore_replaced()
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InputError(
+                f"cannot write to {path}: {reason}; expected a folder that can be written. Choose another one"
+            ) from error
+        return run
+
+    @classmethod
+    def reopen(cls, path: Path, config: RunConfig) -> "Run | None":
+        """Return the run that is in a folder, to go on with it; None if there is none yet.
+
+        Args:
+            path: The folder.
+            config: What the run must be.
+
+        Raises:
+            InputError: The run that is there is another one.
+        """
+        if not (path / CONFIG).is_file():
+            return None
+        if difference := _difference(path, config):
+            raise InputError(
+                f"cannot go on with the run in {path}, it is another one: {difference}. Give the options it was "
+                "started with, or leave --resume out"
+            )
+        for left in path.rglob(f".*{TEMPORARY_SUFFIX}"):
+            left.unlink(missing_ok=True)
+        return cls(path, config)
+
+    def make_splits_folder(self) -> Path:
+        """Return the folder of the sides, which is there from now on.
+
+        Raises:
+            OperationError: It cannot be made.
+        """
+        folder = self.path / SPLITS
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OperationError(f"could not make {folder}: {error.strerror or error}") from error
+        return folder
+
+    def write_weights(self, arrays: Mapping[str, Float32]) -> None:
+        """Replace the weights; equal arrays give equal bytes."""
+        packed = io.BytesIO()
+        np.savez(packed, allow_pickle=False, **dict(arrays))
+        write_atomically(self.path / RUN_WEIGHTS, packed.getvalue())
+
+    def write_history(self, rows: Sequence[HistoryRow]) -> None:
+        """Replace history.csv by these rows."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([column.name for column in fields(HistoryRow)])
+        writer.writerows(astuple(row) for row in rows)
+        write_atomically(self.path / HISTORY, text.getvalue().encode())
+
+    def finish(
+        self,
+        result: TrainingResult,
+        dataset: Dataset,
+        baseline: Baseline | None,
+        notes: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """Write the figures, last of all, and return them as training.json has them.
+
+        Args:
+            result: How the run ended.
+            dataset: What it learned from and was measured on.
+            baseline: What counting reaches on the same dataset, if anybody has counted.
+            notes: What else is written down, by name.
+        """
+        options, data = self.config.options, self.config.data.to_json()
+        if options.mode == "lines":
+            data["duplicates_removed"] = not options.keep_duplicates
+        record = training_record(data, dataset.sizes, result, baseline) | dict(notes)
+        self.write_description(dataset.vocabulary, record)
+        write_json_atomically(self.path / TRAINING, record)
+        return record
+
+    def discard_checkpoints(self) -> None:
+        """Remove the checkpoints: the run has ended."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def discard_replaced(self) -> None:
+        """Remove the run that was moved aside; files in it that charrnn did not write are kept in the new one."""
+        aside = self.aside
+        if not aside.is_dir():
+            return
+        for entry in list(aside.iterdir()):
+            target = self.path / entry.name
+            if entry.name not in _OURS and not entry.name.endswith(TEMPORARY_SUFFIX) and not target.exists():
+                entry.rename(target)
+        shutil.rmtree(aside)
+
+    def restore_replaced(self) -> bool:
+        """Put the run that was moved aside back in place of this one; return whether there was one."""
+        aside = self.aside
+        if not aside.is_dir():
+            return False
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        aside.rename(self.path)
+        return True
+
+    def _move_old_aside(self) -> None:
+        if not (self.path / RUN_WEIGHTS).is_file():
+            return
+        if self.aside.exists():
+            # The run that is there never ended, or diverged: the one before it is worth more.
+            shutil.rmtree(self.path)
+        else:
+            self.path.rename(self.aside)
+
+    def write_description(self, vocabulary: Vocabulary, training: Mapping[str, Any]) -> None:
+        """Write what the model is, for the runtime, with the figures there are."""
+        options = self.config.options
+        units = (options.state_size,) * options.num_layers
+        description = Description(vocabulary, units, options.mode, MAX_LENGTHS[options.mode], training=training)
+        write_json_atomically(self.path / RUN_DESCRIPTION, description.to_json())
+
+
+def _check_replaceable(path: Path, config: RunConfig, force: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"cannot write a run to {path}: expected a folder, received a file. Choose another name")
+    try:
+        names = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+        names = [name for name in names if not name.endswith(TEMPORARY_SUFFIX)]
+    except OSError as error:
+        raise InputError(f"cannot look into {path}: {error.strerror}. Choose another folder") from error
+    if not names:
+        return
+    if CONFIG not in names:
+        raise InputError(
+            f"{path} is not empty and holds no run of charrnn: expected a new or empty folder, "
+            f"received one with {names[0]!r}. Choose another one"
+        )
+    # A run without weights died at its start: nothing in it is worth a question.
+    if RUN_WEIGHTS in names and not force and (difference := _difference(path, config)):
+        raise InputError(
+            f"there is another run in {path}: {difference}. Pass --force to replace it, or choose another folder"
+        )
+    if not os.access(path, os.W_OK):
+        raise InputError(f"cannot write to {path}: permission denied. Choose another folder")
+
+
+def _difference(path: Path, config: RunConfig) -> str | None:
+    """Return in what way the run that is there is another one; None if it is the same."""
+    try:
+        there = read_config(path)
+    except ModelFileError:
+        return "its config.json cannot be read"
+    if there.data.sha256 != config.data.sha256:
+        return f"it was trained on other data ({there.data.source})"
+    for side in ("validation", "test"):
+        old, own = there.data.held_out.get(side), config.data.held_out.get(side)
+        if (old and old["sha256"]) != (own and own["sha256"]):
+            return f"its {side} lines are other ones ({old.get('source') if old else 'split off the list'})"
+    new = config.options.to_json()
+    changed = [f"{name} is {old}, not {new[name]}" for name, old in there.options.to_json().items() if old != new[name]]
+    return ", ".join(changed) or None

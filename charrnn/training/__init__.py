@@ -1,0 +1,1 @@
+"""The training loop, what it changes, and what it reports."""

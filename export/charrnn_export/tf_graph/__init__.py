@@ -1,0 +1,1 @@
+"""The step and the generator as TensorFlow graphs, which the converters read."""

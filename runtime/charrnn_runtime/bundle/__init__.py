@@ -1,0 +1,1 @@
+"""Bundles and exported files: description, manifest, golden transcript, and how they are opened."""

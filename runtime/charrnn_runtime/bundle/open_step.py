@@ -1,0 +1,270 @@
+"""From a path to a step and its description: a run, a bundle, or one exported file.
+
+Every byte is read once and checked before an engine sees it: size, digest against the manifest (or against the one the
+file carries), names and shapes, vocabulary against logits. Nothing here is unpickled, and no file outside the one that
+was named is followed. A model in plain C is code: it is compiled and run only where the engine "c" is named, never by
+"auto".
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+
+from charrnn_runtime.bundle.embedded import ONNX_KEY, check_onnx, detach_from_tflite, read_npz_description
+from charrnn_runtime.bundle.locate import (
+    BUNDLE,
+    C_UNASKED,
+    ENGINE_OF_SUFFIX,
+    ENGINES,
+    RUN_WEIGHTS,
+    Engine,
+    parse_arrays,
+    read_listed,
+    read_manifest,
+    read_run,
+    step_files,
+    what_is_there,
+)
+from charrnn_runtime.bundle.manifest import MANIFEST_NAME, Description, Manifest
+from charrnn_runtime.core.files import MAX_MODEL_BYTES, json_bytes, parse_json, read_bounded, sha256
+from charrnn_runtime.core.step import NumpyStep, Step, StepWeights
+from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
+from charrnn_runtime.sampling.training_lines import LineFilter, TrainingLines
+
+RUN_TRAINING_LINES = Path("splits", "train.txt")
+"""Where a run keeps its training lines."""
+
+
+_FILES = "an exported .onnx, .tflite or .npz"
+
+
+@dataclass(frozen=True)
+class LoadedStep:
+    """A step that is ready to be driven, and what is known of it."""
+
+    step: Step
+    description: Description
+
+    path: Path
+    """The file, or the folder of sources, that it came from."""
+
+    engine: Engine
+    """What runs it."""
+
+
+def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedStep:
+    """Open a run, a bundle, or one exported file.
+
+    Args:
+        path: What to open. A run is opened through its bundle, if that holds what the engine runs, and through its
+            weights otherwise.
+        engine: What runs it; "auto" takes the first that is installed, and never "c".
+        num_threads: Threads inside one operator.
+
+    Raises:
+        ModelFileError: There is no model, or it is damaged; the message says which check failed.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine: expected one of {', '.join(ENGINES)}, received {engine!r}")
+    if not path.exists():
+        raise ModelFileError(f"there is no model at {path}: expected a run, a bundle, or {_FILES}")
+    if not path.is_dir():
+        runner_of(path, engine)
+        return open_bytes(path, read_bounded(path, MAX_MODEL_BYTES), engine=engine, num_threads=num_threads)
+    if (path / MANIFEST_NAME).is_file():
+        return _open_bundle(path, engine, num_threads)
+    has_weights = (path / RUN_WEIGHTS).is_file() and engine in ("auto", "numpy")
+    has_bundle = (path / BUNDLE / MANIFEST_NAME).is_file() and engine != "numpy"
+    if has_bundle and (not has_weights or step_files(read_manifest(path / BUNDLE), engine)):
+        return _open_bundle(path / BUNDLE, engine, num_threads)
+    if has_weights:
+        return _open_run(path)
+    raise ModelFileError(
+        f"{path} holds no model that {engine} could run: expected a run or a bundle, {what_is_there(path)}"
+    )
+
+
+def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedStep:
+    """Open the bytes of one exported file, which need not be on the disk (yet).
+
+    Args:
+        path: The file's name, which says what kind it is.
+        data: The whole file.
+        engine: What runs it.
+        num_threads: Threads inside one operator.
+
+    Raises:
+        ModelFileError: The bytes are damaged, or not a model of ours.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    openers: dict[str, Callable[[Path, bytes, int], tuple[Step, Description]]]
+    openers = {".onnx": _open_onnx, ".tflite": _open_tflite, ".npz": _open_npz}
+    runner = runner_of(path, engine)
+    step, description = openers[path.suffix](path, data, num_threads)
+    _check_sizes(step, description, path)
+    return LoadedStep(step, description, path, runner)
+
+
+def open_sources(path: Path, sources: Mapping[str, bytes]) -> LoadedStep:
+    """Compile and load a model in plain C, whose files need not be on the disk (yet).
+
+    Args:
+        path: The folder's name.
+        sources: The files in it, by name, its manifest among them.
+
+    Raises:
+        ModelFileError: The files do not fit each other.
+        EngineMissingError: There is no C compiler.
+        OperationError: The compiler refused the sources.
+    """
+    from charrnn_runtime.engines.c_engine import CStep
+
+    name = str(path / MANIFEST_NAME)
+    description = Description.from_json(parse_json(sources.get(MANIFEST_NAME, b""), name), name)
+    step = CStep(sources)
+    _check_sizes(step, description, path)
+    if (characters := step.characters()) != description.vocabulary.characters:
+        raise ModelFileError(
+            f"{path} does not fit its description: expected the characters "
+            f"{description.vocabulary.characters!r}, received {characters!r}"
+        )
+    return LoadedStep(step, description, path, "c")
+
+
+def open_listed(bundle: Path, manifest: Manifest, name: str, *, num_threads: int = 1) -> LoadedStep:
+    """Open what `step_files` names, all of it checked against the manifest; C is compiled and run.
+
+    Raises:
+        ModelFileError: A file is missing, or not the one that was written, or not a model of ours.
+        EngineMissingError: The engine that is needed is not installed.
+    """
+    if name in manifest.files:
+        return open_bytes(bundle / name, read_listed(bundle, manifest, name), num_threads=num_threads)
+    sources = {PurePosixPath(file).name: read_listed(bundle, manifest, file) for file in manifest.models()[name]}
+    # The folder's own manifest is in no list but the bundle's; where the folder is the bundle, this is it.
+    return open_sources(bundle / name, {MANIFEST_NAME: json_bytes(manifest.to_json()), **sources})
+
+
+def runner_of(path: Path, engine: Engine) -> Engine:
+    """Return what runs a file, by its name.
+
+    Raises:
+        ModelFileError: It is no model of ours.
+        InputError: Another engine was asked for.
+    """
+    runner = ENGINE_OF_SUFFIX.get(path.suffix)
+    if runner is None:
+        raise ModelFileError(f"{path} is no model: expected a run, a bundle, or {_FILES}")
+    if engine not in ("auto", runner):
+        raise InputError(f"engine: {path} is run by {runner}, received {engine!r}")
+    return runner
+
+
+def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
+    manifest = read_manifest(folder)
+    names = step_files(manifest, engine)
+    if not names:
+        models = manifest.models()
+        unasked = f"; {C_UNASKED}" if engine == "auto" and step_files(manifest, "c") else ""
+        raise ModelFileError(
+            f"{folder} holds no file that {engine} could run: it has {', '.join(models) or 'none'}{unasked}"
+        )
+    for name in names:
+        try:
+            return open_listed(folder, manifest, name, num_threads=num_threads)
+        except EngineMissingError:
+            if name == names[-1]:
+                raise
+    raise ModelFileError(f"{folder} holds no file that can be run here")
+
+
+def _open_onnx(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
+    onnx_step = checked_onnx_step(path, data)
+    step = onnx_step.OnnxStep(data, name=str(path), num_threads=num_threads)
+    return step, onnx_description(step.metadata, path)
+
+
+def checked_onnx_step(path: Path, data: bytes) -> ModuleType:
+    """Check the bytes of an .onnx, and return the module that runs them.
+
+    Raises:
+        ModelFileError: They are damaged.
+        EngineMissingError: onnxruntime is not installed.
+    """
+    check_onnx(data, str(path))
+    try:
+        return importlib.import_module("charrnn_runtime.engines.onnx_engine")
+    except ImportError as error:
+        raise EngineMissingError(f"{path} needs onnxruntime, which is not installed here") from error
+
+
+def onnx_description(metadata: Mapping[str, str], path: Path) -> Description:
+    """Return the description in the metadata of an .onnx."""
+    name = f"the description inside {path}"
+    return Description.from_json(parse_json(metadata.get(ONNX_KEY, "").encode(), name), name)
+
+
+def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
+    from charrnn_runtime.engines.litert_engine import LiteRTStep
+
+    model, description = detach_from_tflite(data, str(path))
+    step = LiteRTStep(model, name=str(path), num_threads=num_threads)
+    return step, Description.from_json(description, f"the description inside {path}")
+
+
+def _open_npz(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
+    description = Description.from_json(read_npz_description(data, str(path)), f"the description inside {path}")
+    return NumpyStep(StepWeights.from_arrays(parse_arrays(data, path))), description
+
+
+def _open_run(run: Path) -> LoadedStep:
+    description, arrays = read_run(run)
+    step = NumpyStep(StepWeights.fold(arrays))
+    _check_sizes(step, description, run / RUN_WEIGHTS)
+    return LoadedStep(step, description, run / RUN_WEIGHTS, "numpy")
+
+
+def _check_sizes(step: Step, description: Description, path: Path) -> None:
+    expected = (description.vocabulary.size, description.units)
+    if (step.vocab_size, step.units) != expected:
+        raise ModelFileError(
+            f"{path} does not fit its description: expected vocab_size and units {expected}, "
+            f"received {(step.vocab_size, step.units)}"
+        )
+
+
+def read_training_lines(path: Path) -> TrainingLines:
+    """Return what tells the training lines of a model.
+
+    Args:
+        path: A run, which keeps the lines themselves, or a bundle, which keeps a filter of them.
+
+    Raises:
+        ModelFileError: There is neither, or it is damaged; the message says what is needed.
+    """
+    kept = path / RUN_TRAINING_LINES
+    if kept.is_file():
+        lines = read_bounded(kept, MAX_MODEL_BYTES).decode("utf-8", "replace")
+        return frozenset(lines.split("\n")[:-1])
+    if not path.is_dir():
+        raise ModelFileError(
+            f"{path} is one file, which cannot tell its training lines: expected the bundle or the run it came from, "
+            "where a filter of the lines or the lines themselves are kept. Name that folder"
+        )
+    folder = path if (path / MANIFEST_NAME).is_file() else path / BUNDLE
+    entry = read_manifest(folder).training_lines
+    if entry is None:
+        raise ModelFileError(
+            f"{folder} cannot tell its training lines: expected a filter of them in {MANIFEST_NAME}, received none. "
+            "Export the model again from its run"
+        )
+    data = read_bounded(folder / entry.file, MAX_MODEL_BYTES)
+    if sha256(data) != entry.sha256:
+        raise ModelFileError(
+            f"{folder / entry.file} is damaged: its SHA-256 is not the one in {MANIFEST_NAME} "
+            f"(expected {entry.bytes:,} bytes, received {len(data):,}). Copy it again, or export again"
+        )
+    return LineFilter(data, entry.num_hashes)

@@ -1,0 +1,111 @@
+"""Completion while typing, in a terminal: the screen and the keys around a `Session`.
+
+The screen is drawn on stderr; a line that is entered goes to stdout. Only for systems with termios.
+"""
+
+import codecs
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from charrnn_runtime.cli.terminal import escaped
+from charrnn_runtime.errors import InputError, OperationError
+from charrnn_runtime.session import Session
+
+_BUDGET = 2000
+"""Steps a key may cost: what is slower does not feel live."""
+
+_HELP = "Tab takes the first line, Enter prints, Ctrl-U empties, Ctrl-D ends"
+_ENTER, _TAB, _DELETE, _EMPTY, _END = "\r\n", "\t", "\x7f\x08", "\x15", "\x04"
+
+
+def run(session: Session, num_completions: int) -> None:
+    """Let a person type until Ctrl-D, and show the most probable lines after every key.
+
+    Args:
+        session: What was typed so far.
+        num_completions: How many lines are shown.
+
+    Raises:
+        OperationError: There are no single keys to be had on this system.
+    """
+    message = _HELP
+    with _keys() as keys, contextlib.closing(_Screen()) as screen:
+        while True:
+            lines = [one.text for one in session.complete(num_completions, budget=_BUDGET)]
+            screen.draw(session, lines, message)
+            key = next(keys, _END)
+            if key in _END:
+                return
+            try:
+                message = _HELP
+                _press(session, key, lines, screen)
+            except InputError as error:
+                message = str(error)
+
+
+def _press(session: Session, key: str, lines: list[str], screen: "_Screen") -> None:
+    if key in _ENTER:
+        entered = session.text
+        session.change_to("")
+        screen.clear()
+        print(escaped(entered) if sys.stdout.isatty() else entered, flush=True)
+    elif key == _TAB:
+        session.change_to(lines[0] if lines else session.text)
+    elif key in _DELETE:
+        session.delete()
+    elif key == _EMPTY:
+        session.change_to("")
+    elif key.isprintable() or key == "\u200d":
+        session.type(key)
+
+
+class _Screen:
+    """Some lines at the cursor, drawn again in place."""
+
+    def draw(self, session: Session, lines: list[str], message: str) -> None:
+        """Show the text, its completions and what may come next; the cursor stands behind the text."""
+        following = "  ".join(
+            f"{'(end)' if character == chr(10) else escaped(character)} {probability:.0%}"
+            for character, probability in session.next_characters()
+        )
+        # A terminal that was never given a size says 0.
+        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+        below = [escaped(line)[:width] for line in [*lines, "next: " + following, message]]
+        self.clear()
+        text = f"> {escaped(session.text)}"
+        sys.stderr.write("\r\n".join([text, *below]) + f"\x1b[{len(below)}A\r{text}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Empty the screen from the line of the cursor down."""
+        sys.stderr.write("\r\x1b[J")
+        sys.stderr.flush()
+
+    close = clear
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[Iterator[str]]:
+    """Yield the keys as they are pressed, one character each; the terminal is as it was afterwards."""
+    try:
+        import termios
+        import tty
+    except ImportError as error:
+        raise OperationError("typing live needs a Unix terminal; leave --interactive out") from error
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setcbreak(descriptor)
+        yield _characters(descriptor)
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _characters(descriptor: int) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    while data := os.read(descriptor, 1024):
+        # Arrows and the like arrive as one escape sequence, which means nothing here.
+        if not data.startswith(b"\x1b"):
+            yield from decoder.decode(data)

@@ -1,0 +1,173 @@
+"""How every command of charrnn meets the terminal: streams, exit codes, signals; and the words it prints for people.
+
+Results go to stdout, everything else to stderr. An error is one line and the exit code it carries; a reader that goes
+away (`| head`) ends the command quietly; Ctrl-C ends with 130 and SIGTERM with 143.
+"""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import unicodedata
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from charrnn_runtime.core.process import Interrupted, Stopped, Terminated
+from charrnn_runtime.errors import CharrnnError
+
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Overrides, embeddings and isolates, which make a line look like another one; marks of direction are harmless."""
+
+_SECONDS_BETWEEN = 0.2
+
+
+def run(command: Callable[[], None], *, debug: bool = False) -> int:
+    """Carry out a command and return its exit code.
+
+    Args:
+        command: What to do; it prints its results.
+        debug: Whether an error shows its traceback as well.
+    """
+    _use_utf8()
+    _listen(signal.SIGINT, Interrupted)
+    _listen(signal.SIGTERM, Terminated)
+    try:
+        command()
+        _flush_stdout()
+        return 0
+    except CharrnnError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except Stopped as error:
+        return _fail(str(error) or type(error).__name__.lower(), error.exit_code, debug)
+    except BrokenPipeError:
+        _discard_stdout()
+        return 0
+    except OSError as error:
+        # Whatever reaches this line was not foreseen where it happened: a full disk behind stdout, for instance.
+        return _fail(f"the system refused: {error}", 1, debug)
+
+
+def escaped(text: str) -> str:
+    r"""Return a text that does a terminal no harm: without control characters, line separators, changes of direction.
+
+    Joiners and marks, which letters and emoji are made of, stay as they are.
+
+    >>> escaped("a\x1b[2Jb\u202e") == "a\\x1b[2Jb\\u202e"
+    True
+    """
+    return text if text.isprintable() else "".join(map(_escaped_character, text))
+
+
+def line_writer(*, raw: bool = False) -> Callable[[str], object]:
+    """Return what writes a line to stdout: with control characters escaped on a terminal, as it is into a pipe.
+
+    Args:
+        raw: Whether lines are written as they are on a terminal too (JSON escapes by itself).
+    """
+    # Python has no sys.stdout at all when the process was started with it closed.
+    if sys.stdout is None:
+        return lambda line: None
+    write = sys.stdout.write
+    if raw or not sys.stdout.isatty():
+        return lambda line: write(line + "\n")
+    return lambda line: write(escaped(line) + "\n")
+
+
+@contextlib.contextmanager
+def progress(total: int | None, what: str) -> Iterator[Callable[[], None]]:
+    """Show on stderr how far a command is, a few times a second; only on a terminal that gets no results as well.
+
+    Args:
+        total: How many there will be; None if that is not known.
+        what: What is counted, such as "samples".
+
+    Yields:
+        What to call once for each.
+    """
+    if not sys.stderr.isatty() or (sys.stdout is not None and sys.stdout.isatty()):
+        yield lambda: None
+        return
+    count, begun, shown = 0, time.monotonic(), 0.0
+
+    def step() -> None:
+        nonlocal count, shown
+        count += 1
+        if not count % 64 and (now := time.monotonic()) - shown > _SECONDS_BETWEEN:
+            shown = now
+            sys.stderr.write("\r" + _progress_line(count, total, what, now - begun) + "\x1b[K")
+            sys.stderr.flush()
+
+    try:
+        yield step
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def as_utf8(word: str) -> str:
+    """Return a word of the command line as the text it was typed as: UTF-8, if it is that, whatever the locale says.
+
+    Not for paths: those must stay as the system gave them.
+    """
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        return word
+
+
+def _progress_line(count: int, total: int | None, what: str, seconds: float) -> str:
+    pace = count / max(seconds, 1e-9)
+    if not total:
+        return f"{count:,} {what}  {pace:,.0f} a second"
+    done = round(20 * count / total)
+    left = round((total - count) / max(pace, 1e-9))
+    return f"[{'#' * done}{'.' * (20 - done)}] {count:,} of {total:,} {what}  {pace:,.0f} a second  {left:,} s left"
+
+
+def _escaped_character(character: str) -> str:
+    harmful = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
+    return character.encode("unicode_escape").decode() if harmful else character
+
+
+def _fail(message: str, exit_code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    one_line = " ".join(message.split())
+    sys.stderr.write(f"charrnn: {one_line}\n")
+    try:
+        _flush_stdout()
+    except OSError:
+        _discard_stdout()
+    return exit_code
+
+
+def _flush_stdout() -> None:
+    # Python has no sys.stdout at all when the process was started with it closed.
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _use_utf8() -> None:
+    # Names are UTF-8 whatever the locale says; a prefix that was no UTF-8 comes back out as it came in.
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=errors)
+
+
+def _listen(number: signal.Signals, stopped: type[Stopped]) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise stopped()
+
+    # A signal that was ignored from outside (nohup) stays ignored; handlers belong to the main thread.
+    if signal.getsignal(number) != signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(number, stop)
+
+
+def _discard_stdout() -> None:
+    # Python flushes stdout once more at exit, which would print a second error.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

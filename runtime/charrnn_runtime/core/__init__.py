@@ -1,0 +1,1 @@
+"""What all layers share: the step, the vocabulary, files, line files, the process."""

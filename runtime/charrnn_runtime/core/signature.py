@@ -1,0 +1,62 @@
+"""Names, types and shapes of the tensors of a step and of a loop; the words for formats, precisions and modes."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from charrnn_runtime.core.step import state_names
+
+SIGNATURE_NAME = "step"
+
+GENERATE_NAME = "generate"
+
+LINE_MAX_LENGTH = 50
+"""Default of max_length, in characters, as in the program this one grew from."""
+
+TEXT_MAX_LENGTH = 500
+"""The same of a model of a running text, which ends nowhere by itself: some paragraphs."""
+
+Mode = Literal["lines", "text"]
+
+MAX_LENGTHS: Mapping["Mode", int] = {"lines": LINE_MAX_LENGTH, "text": TEXT_MAX_LENGTH}
+
+Format = Literal["onnx", "tflite", "npz", "c"]
+"""Kinds of exported files; npz holds the weights for the numpy step, c is a folder of sources."""
+
+Precision = Literal["fp32", "fp16", "int8", "full-int8", "int4"]
+"""Of the numbers in a file, the most exact first; full-int8 computes in integers throughout, calibrated."""
+
+
+def signature(vocab_size: int, units: tuple[int, ...]) -> dict[str, Any]:
+    """Return names, types and shapes of the step's tensors, as manifest.json has them."""
+    states = dict(zip(state_names(len(units)), (size for size in units for _ in "hc"), strict=True))
+    return {
+        "name": SIGNATURE_NAME,
+        "inputs": {
+            "token": {"dtype": "int32", "shape": ["batch"]},
+            **{name: {"dtype": "float32", "shape": ["batch", size]} for name, size in states.items()},
+        },
+        "outputs": {
+            "logits": {"dtype": "float32", "shape": ["batch", vocab_size]},
+            **{f"{name}_out": {"dtype": "float32", "shape": ["batch", size]} for name, size in states.items()},
+        },
+    }
+
+
+def generate_signature(units: tuple[int, ...], format: Format) -> dict[str, Any]:
+    """Return names, types and shapes of the tensors of a loop; see `charrnn_runtime.engines.generator`.
+
+    The operators of TFLite have no float64.
+    """
+    step, real = signature(0, units), "float32" if format == "tflite" else "float64"
+    states_out = {name: tensor for name, tensor in step["outputs"].items() if name != "logits"}
+    return {
+        "name": GENERATE_NAME,
+        "inputs": {
+            **step["inputs"],
+            "uniforms": {"dtype": real, "shape": ["batch", "steps"]},
+            "temperature": {"dtype": real, "shape": []},
+            "top_k": {"dtype": "int32", "shape": []},
+            "top_p": {"dtype": real, "shape": []},
+        },
+        "outputs": {"tokens": {"dtype": "int32", "shape": ["batch", "steps"]}, **states_out},
+    }

@@ -1,0 +1,247 @@
+"""From logits to a token: temperature, top_k, top_p, and the inverse of the cumulative distribution.
+
+Small pure functions on arrays, float64 inside, so that the engines' float32 logits are the only thing that can differ
+from one machine to another. The order is fixed: banned tokens, logits / temperature, top_k, top_p, renormalise, draw
+with one uniform. None means off, everywhere. Nothing here knows the step or its state. docs/random_stream.md holds the
+rule for other languages, with numbers to check a port by.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn_runtime.core.step import Int32
+from charrnn_runtime.core.vocabulary import BOUNDARY
+from charrnn_runtime.errors import InputError, OperationError
+
+Float64 = NDArray[np.float64]
+
+
+_MANY_ROWS = 64
+"""From here on adding up token by token is quicker than row by row (measured)."""
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How a token is drawn from logits."""
+
+    temperature: float = 1.0
+    """Divides the logits: below 1 safer, above 1 wilder; 0 always takes the most probable token (greedy)."""
+
+    top_k: int | None = None
+    """Only the k most probable tokens are kept; None keeps all."""
+
+    top_p: float | None = None
+    """Only the fewest tokens that hold this share (0 to 1) of the probability are kept; None keeps all."""
+
+    banned: tuple[int, ...] = ()
+    """Tokens that are never drawn."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning, NaN included."""
+        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
+            raise InputError(
+                f"temperature: expected a number of 0 (greedy) or more, "
+                f"received {self.temperature}; 0.5 to 1.2 is usual"
+            )
+        if self.top_k is not None and not self.top_k >= 1:
+            raise InputError(
+                f"top_k: expected a whole number of 1 or more, received {self.top_k}; leave it out for off"
+            )
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise InputError(
+                f"top_p: expected a number above 0 and up to 1, received {self.top_p}; leave it out for off"
+            )
+
+    @cached_property
+    def greedy(self) -> bool:
+        """Whether no uniform is used."""
+        return self.temperature == 0
+
+    @cached_property
+    def filters(self) -> bool:
+        """Whether some tokens cannot be drawn."""
+        return self.greedy or bool(self.banned) or self.top_k is not None or self.top_p is not None
+
+
+def draw(
+    logits: NDArray[np.floating], uniforms: Float64, options: SamplingOptions, may_end: NDArray[np.bool_] | None = None
+) -> Int32:
+    """Draw one token a row.
+
+    Args:
+        logits: [batch, vocab_size].
+        uniforms: float64 [batch], each in [0, 1).
+        options: How.
+        may_end: bool [batch]: the rows that may draw a boundary; None for all.
+
+    Returns:
+        int32 [batch].
+
+    Raises:
+        OperationError: A logit is NaN or infinite: whatever was drawn from it would mean nothing.
+    """
+    return pick(running_sums(logits, options, may_end), uniforms)
+
+
+def running_sums(
+    logits: NDArray[np.floating], options: SamplingOptions, may_end: NDArray[np.bool_] | None = None
+) -> Float64:
+    """Return what tokens are picked from: the weights of the tokens, summed up to each; see `draw`.
+
+    When greedy, all weight is on the most probable token, the lowest of equals.
+
+    Returns:
+        float64 [batch, vocab_size].
+    """
+    # Token by token from here on: a token's numbers of all rows lie side by side.
+    scaled = np.array(logits.T, order="C")
+    if options.banned:
+        scaled[list(options.banned)] = -np.inf
+    if may_end is not None:
+        scaled[BOUNDARY, ~may_end] = -np.inf
+    highest = scaled.max(axis=0)
+    if not np.isfinite(highest).all():
+        raise not_finite()
+    if options.greedy:
+        return np.maximum.accumulate(scaled == highest, axis=0).astype(np.float64).T
+    weights = _weigh(np.subtract(scaled, highest, dtype=np.float64), options.temperature)
+    if options.filters:
+        weights = np.ascontiguousarray(_filtered(weights.T, options).T)
+    _sum_up(weights)
+    summed: Float64 = weights.T
+    return summed
+
+
+def _sum_up(weights: Float64) -> None:
+    """Add up along the first axis, in place: float64 [vocab_size, batch]."""
+    if weights.shape[1] < _MANY_ROWS:
+        np.add.accumulate(weights, axis=0, out=weights)
+        return
+    # `accumulate` goes along one row after the other, each addition waiting for the last: three times as long.
+    before = weights[0]
+    for row in weights[1:]:
+        np.add(before, row, out=row)
+        before = row
+
+
+def running_sum(logits: NDArray[np.floating], options: SamplingOptions, may_end: bool = True) -> Float64:
+    """Return the running sums of one row, the same as `running_sums` does, in fewer calls.
+
+    Args:
+        logits: [vocab_size].
+        options: How.
+        may_end: Whether a boundary may be drawn.
+
+    Returns:
+        float64 [vocab_size].
+    """
+    if options.filters or not may_end:
+        row: Float64 = running_sums(logits[np.newaxis], options, np.array([may_end]))[0]
+        return row
+    scaled = logits.astype(np.float64)
+    highest = scaled[scaled.argmax()]
+    if not math.isfinite(highest):
+        raise not_finite()
+    scaled -= highest
+    weights = _weigh(scaled, options.temperature)
+    summed: Float64 = np.add.accumulate(weights)
+    return summed
+
+
+def pick(running: Float64, uniforms: Float64) -> Int32:
+    """Return of each row the lowest token at which the running sum passes uniform * total.
+
+    A token of weight zero is never returned, whatever the rounding.
+
+    Args:
+        running: float64 [batch, vocab_size].
+        uniforms: float64 [batch].
+
+    Returns:
+        int32 [batch].
+
+    >>> pick(np.array([[1.0, 1.0, 4.0]]), np.array([0.25])).tolist()
+    [2]
+    """
+    total = running[:, -1]
+    # uniform * total may round up to the total itself, which no running sum passes.
+    target = np.minimum(uniforms * total, np.nextafter(total, 0))
+    passed: Int32 = (running <= target[:, np.newaxis]).sum(axis=1, dtype=np.int32)
+    return passed
+
+
+def pick_one(running: Float64, uniform: float) -> int:
+    """Return the token of one row, the same as `pick` does, in fewer calls; running is float64 [vocab_size]."""
+    total = running[-1]
+    target = uniform * total
+    return int(running.searchsorted(target if target < total else np.nextafter(total, 0), "right"))
+
+
+def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
+    """Return probabilities of logits / temperature up to a factor a row: the most probable token has weight 1.
+
+    >>> unnormalised(np.array([[0.0, 1.0]]), 0.5).round(4).tolist()
+    [[0.1353, 1.0]]
+    """
+    scaled = logits.astype(np.float64)
+    scaled -= scaled.max(axis=1, keepdims=True)
+    return _weigh(scaled, temperature)
+
+
+def _weigh(below_highest: Float64, temperature: float) -> Float64:
+    """Return exp(x / temperature), in the array that was given."""
+    if temperature != 1:
+        with np.errstate(over="ignore"):  # at a temperature next to 0 the others become -inf, weight 0
+            below_highest /= temperature
+    return np.exp(below_highest, out=below_highest)
+
+
+def _filtered(weights: Float64, options: SamplingOptions) -> Float64:
+    if options.top_k is not None:
+        weights = keep_top_k(weights, options.top_k)
+    if options.top_p is not None:
+        weights = keep_top_p(weights, options.top_p)
+    return weights
+
+
+def not_finite() -> OperationError:
+    """Return the error to raise when a logit is NaN or infinite."""
+    return OperationError("the model gave a logit that is not finite; `charrnn verify` checks it on this device")
+
+
+def keep_top_k(weights: Float64, k: int) -> Float64:
+    """Return the weights with all but the k largest of each row set to zero; among equals the lowest id stays.
+
+    >>> keep_top_k(np.array([[0.2, 0.4, 0.4]]), 1).tolist()
+    [[0.0, 0.4, 0.0]]
+    """
+    if k >= weights.shape[1]:
+        return weights
+    order = np.argsort(-weights, axis=1, kind="stable")
+    kept = np.zeros_like(weights)
+    best = order[:, :k]
+    np.put_along_axis(kept, best, np.take_along_axis(weights, best, axis=1), axis=1)
+    return kept
+
+
+def keep_top_p(weights: Float64, p: float) -> Float64:
+    """Return the weights with all set to zero but the fewest largest that hold at least the share p of the row's sum.
+
+    At least one stays; among equals the lowest id comes first.
+
+    >>> keep_top_p(np.array([[0.2, 0.5, 0.3]]), 0.6).tolist()
+    [[0.0, 0.5, 0.3]]
+    """
+    if p == 1:
+        return weights
+    order = np.argsort(-weights, axis=1, kind="stable")
+    ranked = np.take_along_axis(weights, order, axis=1)
+    before = ranked.cumsum(axis=1) - ranked
+    ranked[before >= p * weights.sum(axis=1, keepdims=True)] = 0
+    kept = np.empty_like(weights)
+    np.put_along_axis(kept, order, ranked, axis=1)
+    return kept

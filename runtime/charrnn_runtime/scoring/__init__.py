@@ -1,0 +1,1 @@
+"""The probabilities of given lines, and the most probable completions."""

@@ -27,11 +27,17 @@ class PackedLines(Sequence[str]):
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> Self:
-        """Pack lines."""
+        """Pack lines.
+
+        Raises:
+            ValueError: A line holds a newline.
+        """
         if isinstance(lines, cls):
             return lines
         data = bytearray()
         for line in lines:
+            if "\n" in line:
+                raise ValueError(f"expected lines without newlines in them, received {line!r}")
             data += line.encode()
             data += b"\n"
         return cls(data)

@@ -38,7 +38,9 @@ BLANKS = " \t\r\n\v\f\x85\ufeff\u200b" + "".join(
 )
 """Characters that are removed around an item: blanks, line separators, zero-width spaces and byte order marks."""
 
-_FORBIDDEN = re.compile("[\n\r\x00\ud800-\udfff]")
+FORBIDDEN = re.compile("[\n\r\x00\ud800-\udfff]")
+"""What no item can hold: line ends, NUL, half a code point."""
+
 _NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _DELIMITERS: Mapping[str, str] = {"\t": "tab", ";": "semicolon", "|": "vertical bar", ",": "comma"}
@@ -154,7 +156,7 @@ class LineFile:
                 items were above the limit of length, and `skip_long` does not say to leave them out.
         """
         limit = self._options.max_line_length
-        search = _FORBIDDEN.search
+        search = FORBIDDEN.search
         for line, text, row in self._items:
             stripped = text.strip(BLANKS)
             if search(stripped):
@@ -172,10 +174,10 @@ class LineFile:
             )
 
     def _refuse_item(self, line: int, text: str) -> NoReturn:
-        found = _FORBIDDEN.search(text)
+        found = FORBIDDEN.search(text)
         character = found[0] if found else ""
         if character == "\r" and self.kind == "lines":
-            raise _lone_carriage_return(self.name, line)
+            raise lone_carriage_return(self.name, line)
         names = {"\n": "a newline, the end of an item", "\r": "a carriage return, the end of a line on old Macs"}
         what = names.get(character) or name_character(character)
         raise InputError(
@@ -189,7 +191,8 @@ class LineFile:
         for text in self._source.texts():
             *parts, held = (held + text).split("\n")
             held = held[:_HELD_CHARACTERS]
-            for number, part in enumerate(parts, start=number + 1):
+            for part in parts:
+                number += 1
                 yield number, part
         # Behind the last line end there is no line.
         if held:
@@ -286,7 +289,7 @@ class LineFile:
                 begin, self._inside_row = 0, False
         except csv.Error as error:
             if "new-line character" in str(error):
-                raise _lone_carriage_return(self.name, last) from error
+                raise lone_carriage_return(self.name, last) from error
             raise InputError(
                 f"{self.name}: line {begin:,} is not a row of csv ({error}): expected cells between "
                 f"{_delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
@@ -297,7 +300,7 @@ class LineFile:
         stripped = content.strip(BLANKS)
         if not stripped.startswith('"'):
             if "\r" in stripped:
-                raise _lone_carriage_return(self.name, line)
+                raise lone_carriage_return(self.name, line)
             return stripped
         try:
             cells = next(csv.reader([stripped], strict=True))
@@ -320,7 +323,7 @@ class LineFile:
                 yield line, "", ""
                 continue
             if "\r" in stripped:
-                raise _lone_carriage_return(self.name, line)
+                raise lone_carriage_return(self.name, line)
             try:
                 value = json.loads(content)
             except (ValueError, RecursionError) as error:
@@ -345,6 +348,14 @@ def is_invisible(character: str) -> bool:
     return character != " " and unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
+def lone_carriage_return(name: str, line: int) -> InputError:
+    """Return the error for a CR that ends a line without a LF; lines from 1."""
+    return InputError(
+        f"{name}: line {line:,} holds a carriage return that ends a line on its own, as on old Macs: expected LF or "
+        "CRLF. Convert the file, such as with: sed 's/\\r$//' FILE | tr '\\r' '\\n' > NEW"
+    )
+
+
 def _kind_of(source: Source, options: ReadOptions) -> Kind:
     """Return how items are laid out, and refuse an option that belongs to another kind."""
     column, field, name = options.column, options.field, source.name
@@ -367,13 +378,6 @@ def _refuse_option(name: str, option: str, value: str | None, *, belongs: bool, 
             f"{name}: {option} {value!r} was given, but only {to} files have one and this file is read as "
             f"{_READ_AS.get(kind, kind)}. Leave {option} out, or rename the file"
         )
-
-
-def _lone_carriage_return(name: str, line: int) -> InputError:
-    return InputError(
-        f"{name}: line {line:,} holds a carriage return that ends a line on its own, as on old Macs: expected LF or "
-        "CRLF. Convert the file, such as with: sed 's/\\r$//' FILE | tr '\\r' '\\n' > NEW"
-    )
 
 
 def _rows_of(texts: Iterable[str], delimiter: str) -> Iterator[list[str]]:
@@ -454,12 +458,12 @@ def _needs_a_column(name: str, first: list[str]) -> InputError:
 
 
 def _array_values(lines: Iterator[tuple[int, str]], name: str) -> Iterator[tuple[int, Any]]:
-    """Yield the values of a JSON array, each with the number of the line it begins on; the array is never held whole."""
+    """Yield the values of a JSON array, each with its line; the array is never held whole."""
     decode: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().raw_decode
     buffer = _JsonBuffer(lines)
     if buffer.next_character() != "[":
         raise InputError(
-            f"{name}: line {buffer.line:,}: expected a JSON array, such as [\"Ede\", \"Oss\"], received "
+            f'{name}: line {buffer.line:,}: expected a JSON array, such as ["Ede", "Oss"], received '
             f"{clipped(buffer.text)!r}. Name the file .jsonl if it has one JSON value a line"
         )
     buffer.position += 1

@@ -210,20 +210,23 @@ class _HashingReader(io.RawIOBase):
         return len(data)
 
 
-def spool(source: str | Path) -> tuple[IO[bytes], str]:
-    """Return an open file that can be read again and again, and its name; a pipe is copied to a temporary file first.
+def spool(source: str | Path) -> tuple[IO[bytes], str, Path | None]:
+    """Open a file that can be read again and again; standard input and pipes are copied to a temporary file first.
+
+    Returns:
+        The open file, what to call it, and its path (None for a copy).
 
     Raises:
         InputError: It cannot be read.
     """
     opened = Source.open(source)
     if opened.path is not None and opened.size is not None:
-        return opened.path.open("rb"), opened.name
-    copied = tempfile.TemporaryFile()  # noqa: SIM115 (it is read again and again, until the process ends)
+        return opened.path.open("rb"), opened.name, opened.path
+    copied = tempfile.TemporaryFile()  # noqa: SIM115 (it is read until the process ends)
     while block := opened._raw.read(_BLOCK_BYTES):
         copied.write(block)
     copied.flush()
-    return copied, opened.name
+    return copied, opened.name, None
 
 
 def shown(source: str | Path) -> str:
@@ -242,4 +245,6 @@ def _size_of(raw: IO[bytes]) -> int | None:
 
 def _unreadable(name: str, error: Exception) -> InputError:
     reason = getattr(error, "strerror", None) or error
-    return InputError(f"{name} cannot be read ({reason}): expected a readable file. Check the path and your permissions")
+    return InputError(
+        f"{name} cannot be read ({reason}): expected a readable file. Check the path and your permissions"
+    )

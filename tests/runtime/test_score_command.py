@@ -132,18 +132,18 @@ def test_an_empty_file_is_no_lines(runtime_command, bundle, tmp_path):
 
 
 BAD = [
-    ("a.txt", b"dries\nd\xff\n", [], ["a.txt", "near line", "not UTF-8"]),
-    ("a.txt", "dries\nAß\n".encode(), [], ["line 2: unknown character 'ß'", "skip"]),
-    ("a.csv", b"id,name\n1,Aden\n", [], ["2 columns", "'id', 'name'", "--column"]),
-    ("a.csv", b"id,name\n1,Aden\n", ["--column", "nam"], ["no column 'nam'", "'id', 'name'"]),
+    ("a.txt", b"dries\nd\xff\n", [], ["a.txt", "line 2 is not UTF-8"]),
+    ("a.txt", "dries\nAß\n".encode(), [], ["a.txt: line 2: unknown character 'ß'", "skip"]),
+    ("a.csv", b"id,name\n1,Aden\n", [], ["2 columns", "1 'id', 2 'name'", "Give column"]),
+    ("a.csv", b"id,name\n1,Aden\n", ["--column", "nam"], ["no column 'nam'", "1 'id', 2 'name'"]),
     ("a.csv", b"id,name\n1,Aden\n", ["--column", "3"], ["no column '3'", "from 1 to 2"]),
-    ("a.csv", b'id,name\n1,"A\nd"\n', ["--column", "name"], ["line 1: expected one line", "newline"]),
-    ("a.jsonl", b'{"name": "A"}\n', [], ["line 1", "expected a JSON string", "--field"]),
-    ("a.jsonl", b'"A"\n{\n', [], ["line 2: expected JSON"]),
-    ("a.jsonl", b'{"name": 3}\n', ["--field", "name"], ["line 1: expected a JSON string"]),
-    ("a.jsonl", b'{"name": "A"}\n', ["--field", "nam"], ["expected JSON with the field 'nam'"]),
-    ("a.txt", b"A\n", ["--column", "1"], ["--column '1' was given, but", "read as lines"]),
-    ("a.txt.gz", gzip.compress(b"Aden\n" * 5000, mtime=0)[:-30], [], ["a.txt.gz cannot be read to its end"]),
+    ("a.csv", b'id,name\n1,"A\nd"\n', ["--column", "name"], ["line 2: an item holds a newline"]),
+    ("a.jsonl", b'{"name": "A"}\n', [], ["line 1", "expected a JSON string", "Give field"]),
+    ("a.jsonl", b'"A"\n{\n', [], ["line 2 is not JSON"]),
+    ("a.jsonl", b'{"name": 3}\n', ["--field", "name"], ["line 1: the field 'name' is not a string"]),
+    ("a.jsonl", b'{"name": "A"}\n', ["--field", "nam"], ["line 1: the field 'nam' is missing"]),
+    ("a.txt", b"A\n", ["--column", "1"], ["column '1' was given, but", "read as one item a line"]),
+    ("a.txt.gz", gzip.compress(b"Aden\n" * 5000, mtime=0)[:-30], [], ["a.txt.gz is damaged gzip data"]),
     ("a.txt", b"A\n", ["--above", "101"], ["percentile from 0 to 100", "101"]),
 ]
 
@@ -157,8 +157,8 @@ def test_a_file_that_cannot_be_scored_is_one_line_on_stderr(
 
 
 def test_a_file_that_is_not_there_is_one_line_on_stderr(runtime_command, bundle, tmp_path):
-    one_line_error(runtime_command("score", bundle, tmp_path / "absent.txt"), "absent.txt cannot be read")
-    one_line_error(runtime_command("score", bundle, tmp_path), "cannot be read")
+    one_line_error(runtime_command("score", bundle, tmp_path / "absent.txt"), "absent.txt does not exist")
+    one_line_error(runtime_command("score", bundle, tmp_path), "is a folder")
 
 
 def test_the_newest_run_scores_when_no_model_is_named(runtime_command, bundle, text_file, tmp_path):

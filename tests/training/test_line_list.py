@@ -967,8 +967,8 @@ def test_lines_of_a_program_are_a_list_with_the_digest_of_their_file(write: Writ
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (3, "item 2: expected a string, received int 3"),
-        (None, "item 2: expected a string, received NoneType None"),
+        (3, "item 2: expected a string, received int '3'"),
+        (None, "item 2: expected a string, received NoneType 'None'"),
         ("a\nb", "item 2: expected text on one line, received 'a\\\\nb'"),
         ("x" * 2001, "item 2 is longer than 2,000 characters"),
         ("a\ud800", "item 2: expected text on one line"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn_runtime.cli import summaries, terminal
-from charrnn_runtime.errors import InputError
+from charrnn_runtime.errors import InputError, UnknownCharacterError
 from charrnn_runtime.model import Model
 from charrnn_runtime.results import LineScore
 
@@ -143,8 +143,14 @@ def _scored(file: "LineFile", model: Model, options: argparse.Namespace) -> Iter
             yield item.text
 
     scores = model.scores(texts(), unknown=options.unknown, batch_size=options.batch_size, num_workers=options.workers)
-    for score in scores:
-        yield waiting.popleft(), score
+    try:
+        for score in scores:
+            yield waiting.popleft(), score
+    except UnknownCharacterError as error:
+        # The model counts items; a person looks for the line of the file.
+        raise UnknownCharacterError(
+            f"{file.name}: line {waiting[-1].line:,}: {error.__cause__}; or pass --unknown skip"
+        ) from error
 
 
 def _is_shown(score: LineScore, options: argparse.Namespace) -> bool:

@@ -21,11 +21,11 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 
-from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
 from charrnn_export.model_card import model_card  # noqa: E402
 from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
 from charrnn_export.targets import Target  # noqa: E402
+from charrnn_export.tflite_format import convert as tflite_format  # noqa: E402
 from charrnn_export.writers import ExportSource  # noqa: E402
 
 ONNX, TFLITE = BOTH = [Target("onnx"), Target("tflite")]

@@ -19,11 +19,11 @@ pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
-from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
 from charrnn_export.generate_parity import check_loop  # noqa: E402
 from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
 from charrnn_export.targets import LOOPS, Target, choose  # noqa: E402
+from charrnn_export.tflite_format import convert as tflite_format  # noqa: E402
 from charrnn_export.writers import ExportSource  # noqa: E402
 
 ONNX, TFLITE = LOOPS

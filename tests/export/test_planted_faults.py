@@ -11,11 +11,11 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 tf = pytest.importorskip("tensorflow")
 
-from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
 from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
 from charrnn_export.targets import Target  # noqa: E402
 from charrnn_export.tf_graph.step import input_signature  # noqa: E402
+from charrnn_export.tflite_format import convert as tflite_format  # noqa: E402
 from charrnn_export.writers import ExportSource  # noqa: E402
 
 MODULES = {"onnx": onnx_format, "tflite": tflite_format}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 import onnx
 import tf2onnx
 
-from charrnn_export.onnx_format import generate
 from charrnn_export.onnx_format import precision as onnx_precision
+from charrnn_export.onnx_format.generate import generator_model
 from charrnn_export.targets import OPSET
 from charrnn_export.tf_graph.step import input_signature, step_function
 from charrnn_runtime.core.signature import Precision
@@ -29,7 +29,9 @@ def convert_generate(weights: StepWeights, *, stop_at_boundary: bool) -> bytes:
         weights: The numbers of the step.
         stop_at_boundary: Whether a drawn token 0 ends a row.
     """
-    return _checked(generate.around(step_model(weights), stop_at_boundary=stop_at_boundary))
+    return _checked(
+        generator_model(step_model(weights), weights.vocab_size, weights.units, stop_at_boundary=stop_at_boundary)
+    )
 
 
 def _checked(model: onnx.ModelProto) -> bytes:

@@ -45,8 +45,8 @@ class OtherEngine:
 def onnx_files(tiny, tmp_path_factory):
     """A bundle of each tiny model with ONNX in every precision; not to be written to."""
     folder = tmp_path_factory.mktemp("onnx") / tiny.name
-    original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
-    export_bundle(original, folder, choose(["onnx"], ["all"]), max_cost=1.0)
+    source = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    export_bundle(source, folder, choose(["onnx"], ["all"]), max_cost=1.0)
     return folder
 
 

@@ -30,7 +30,7 @@ demo: ## train on Dutch place names, export, verify, sample without TensorFlow: 
 	@echo "The demo takes 5 to 10 minutes on two cores: installing, training (3 to 4 minutes), exporting, drawing twenty names."
 	@$(MAKE) --no-print-directory $(DEMO)/installed
 	$(DEMO)/bin/charrnn train data/nl_cities.csv -o artifacts/demo --force
-	$(DEMO)/bin/charrnn export artifacts/demo --force
+	$(DEMO)/bin/charrnn export artifacts/demo
 	$(DEMO)/bin/charrnn verify artifacts/demo/bundle/model.onnx
 	$(DEMO)/bin/charrnn verify artifacts/demo/bundle/model.tflite
 	@echo "The bundle goes to a fresh environment that has no TensorFlow:"

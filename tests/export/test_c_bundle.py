@@ -86,9 +86,7 @@ def test_only_full_precision_is_held_to_the_text_of_the_trained_model(c_bundle):
 
 
 @pytest.mark.parametrize("folder", ["c", "c-int8"])
-def test_make_check_repeats_the_transcript_where_there_is_no_python(copied, folder):
-    if shutil.which("make") is None:
-        pytest.skip("make is not installed here")
+def test_make_check_repeats_the_transcript_where_there_is_no_python(copied, need_make, folder):
     done = subprocess.run(["make", "-s", "check"], cwd=copied / folder, capture_output=True, text=True, check=True)
     assert done.stdout == "verified: 9 lines are what the model said when it was exported\n"
 

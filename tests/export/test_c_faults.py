@@ -11,20 +11,15 @@ from charrnn_export.c_format import sources as c_format
 from charrnn_export.c_format.sources import HEADER, SOURCE, WEIGHTS
 from charrnn_export.targets import Target
 from charrnn_export.writers import ExportSource
-from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError, ParityError
+from charrnn_runtime.errors import ModelFileError, OperationError, ParityError
 
 C, INT8 = Target("c"), Target("c", "int8")
 ARRAY = re.compile(r"static const (float|int8_t|uint32_t) (\w+)\[\] = \{\n(.*?)\n\};", re.DOTALL)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiler():
-    from charrnn_runtime.engines.c_engine import find_compiler
-
-    try:
-        find_compiler()
-    except EngineMissingError as error:
-        pytest.skip(str(error))
+def _compiler(c_compiler):
+    """Every fault is found by compiling."""
 
 
 def refused(tiny, monkeypatch, tmp_path, change, match, *, error=ParityError, target=C):

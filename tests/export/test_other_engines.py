@@ -1,7 +1,6 @@
 """What others run the files with: onnx's reference evaluator, onnxruntime in JavaScript, TensorFlow's interpreter."""
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -78,12 +77,9 @@ def test_the_interpreter_of_tensorflow_says_the_golden_transcript(kept_bundle):
 
 
 @pytest.fixture(scope="session")
-def javascript(tmp_path_factory):
-    """A copy of the example where its package is installed."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed")
-    if not (JAVASCRIPT / "node_modules" / "onnxruntime-web").is_dir():
-        pytest.skip("onnxruntime-web is not installed: npm install, in docs/examples/javascript")
+def javascript(need_node):
+    """The example, where its package is installed."""
+    need_node(JAVASCRIPT)
     return JAVASCRIPT
 
 

@@ -11,7 +11,6 @@ import typer
 
 from charrnn.cli.console import ConsoleReporter
 from charrnn.cli.extras import load_tensorflow, require
-from charrnn.datasets.given_splits import HeldOutFiles
 from charrnn.distributed.cluster import Distribution
 from charrnn.distributed.rendezvous import rendezvous
 from charrnn.distributed.strategy import SingleProcess, Strategy
@@ -19,6 +18,7 @@ from charrnn.options import TrainingOptions
 from charrnn.training.job import TrainingJob
 from charrnn.training.reporter import Reporter
 from charrnn_runtime.cli.terminal import as_utf8
+from charrnn_runtime.core.line_files import ReadOptions
 from charrnn_runtime.errors import OperationError
 
 
@@ -139,9 +139,8 @@ def train(
             source,
             output,
             options,
-            held_out=HeldOutFiles(validation, test),
-            column=column and as_utf8(column),
-            field=field and as_utf8(field),
+            given={name: file for name, file in (("validation", validation), ("test", test)) if file is not None},
+            read=ReadOptions(column=column and as_utf8(column), field=field and as_utf8(field)),
             force=force,
             resume=resume,
             way=way,

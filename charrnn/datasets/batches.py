@@ -8,13 +8,16 @@ exactly what it would have seen. TensorFlow is not known here.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.datasets.packed_lines import PackedLines
+from charrnn.datasets.text import TokenTable
 from charrnn.datasets.token_file import TokenFile
 from charrnn_runtime.core.step import Float32, Int32
-from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
+from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens, Vocabulary
 from charrnn_runtime.errors import InputError
 
 PADDING = -1
@@ -25,9 +28,6 @@ MAX_WIDTHS = 10
 
 STEPS_A_WIDTH = 300
 """Steps that are worth compiling one more width for: compiling takes a second, and saves some milliseconds a step."""
-
-MAX_LINE_LENGTH = 2000
-"""Longest line in characters that is trained on: a batch of them takes about a gigabyte at 256 units."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,33 @@ class Lines:
             soft_targets: float32 [characters to predict, vocab_size], in the order of the lines.
 
         Raises:
-            InputError: No line at all, or one longer than `MAX_LINE_LENGTH`.
+            InputError: No line at all.
         """
         if not lines:
             raise InputError("expected at least one line, received none; pass more lines")
-        lengths = np.array([len(line) for line in lines], np.int64)
-        if lengths.max() > MAX_LINE_LENGTH:
-            raise InputError(
-                f"expected lines of at most {MAX_LINE_LENGTH} characters, received one of {lengths.max()}; split it"
-            )
         boundary = np.array([BOUNDARY], np.int32)
-        self.tokens: Tokens = np.concatenate([boundary, *(part for line in lines for part in (line, boundary))])
-        self.widths = lengths + 1
+        self._take(np.concatenate([boundary, *(part for line in lines for part in (line, boundary))]), soft_targets)
+
+    @classmethod
+    def of_packed(cls, lines: PackedLines, vocabulary: Vocabulary) -> Self:
+        """Encode packed lines, which the vocabulary's text rule has prepared, block by block.
+
+        The tokens take one, two or four bytes each: a list of millions of lines is held once, as small as it can be.
+        """
+        table, dtype = TokenTable(vocabulary), np.min_scalar_type(vocabulary.size - 1)
+        made = cls.__new__(cls)
+        blocks = (table(block.decode()).astype(dtype) for block in lines.blocks())
+        made._take(np.concatenate([np.array([BOUNDARY], dtype), *blocks]), None)
+        return made
+
+    def _take(self, tokens: NDArray[np.integer[Any]], soft_targets: Float32 | None) -> None:
+        self.tokens = tokens
+        """Whole numbers [characters]: a boundary, then each line and its boundary."""
+        ends = np.flatnonzero(tokens == BOUNDARY)
+        self.widths = np.diff(ends)
+        """int64 [lines]: characters to predict in each, its boundary included."""
         self._soft_targets = soft_targets
-        self._starts = np.cumsum(self.widths) - self.widths
+        self._starts = ends[:-1]
 
     def __len__(self) -> int:
         """Return the number of lines."""
@@ -97,8 +110,8 @@ class Lines:
         time = np.arange(width)[:, None]
         inside = (time < self.widths[rows]) & (rows >= 0)
         position = np.where(inside, self._starts[rows] + time, 0)
-        inputs = np.where(inside, self.tokens[position], BOUNDARY)
-        targets = np.where(inside, self.tokens[position + 1], PADDING)
+        inputs = np.where(inside, self.tokens[position].astype(np.int32), BOUNDARY)
+        targets = np.where(inside, self.tokens[position + 1].astype(np.int32), PADDING)
         soft_targets = None if self._soft_targets is None else self._soft_targets[position] * inside[:, :, None]
         return Batch(inputs.astype(np.int32), targets.astype(np.int32), soft_targets)
 

@@ -21,6 +21,7 @@ from charrnn.datasets.batches import (
     text_batches,
     training_batches,
 )
+from charrnn.datasets.packed_lines import PackedLines
 from charrnn.datasets.split import Split
 from charrnn.datasets.token_file import TokenFile
 from charrnn.options import ResolvedOptions
@@ -38,6 +39,45 @@ SIDES = ("train", "validation", "test")
 
 HELD_OUT_PIECE = 100
 """Characters of a piece of a held-out text, where lines are wanted."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the lines came from."""
+
+    source: str
+    """The file as it was named."""
+
+    sha256: str
+    """Digest of the bytes that were read, hexadecimal."""
+
+    lines: int
+    """Lines that are not empty, copies included."""
+
+    distinct: int = 0
+    """Different lines; of a text they are not counted."""
+
+    characters: int = 0
+    """Of a text: its length; of lines they are not counted."""
+
+    held_out: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Of "validation" and "test", where they have a file of their own: its source, sha256 and lines."""
+
+    duplicates_across_sides: int = 0
+    """Lines of those files that stand on another side too; removed from that side, unless duplicates are kept."""
+
+    def __post_init__(self) -> None:
+        """Refuse a file without a digest, with a KeyError, TypeError or AttributeError."""
+        for file in self.held_out.values():
+            typed(file["sha256"], str)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object; what only concerns texts, or files of held-out lines, is there if there are some."""
+        value = asdict(self)
+        del value["distinct" if self.characters else "characters"]
+        if not self.held_out:
+            del value["held_out"], value["duplicates_across_sides"]
+        return value
 
 
 @dataclass(frozen=True)
@@ -62,8 +102,8 @@ class LineDataset:
     def write(self, folder: Path) -> None:
         """Write each side into a folder that is there."""
         for side in fields(self.split):
-            lines: Sequence[str] = getattr(self.split, side.name)
-            write_atomically(folder / f"{side.name}.txt", "".join(f"{line}\n" for line in lines).encode())
+            lines = PackedLines.of(getattr(self.split, side.name))
+            write_atomically(folder / f"{side.name}.txt", lines.data)
 
     mode: ClassVar[Mode] = "lines"
 
@@ -99,7 +139,7 @@ class LineDataset:
 
     def is_known(self, text: str) -> bool:
         """Tell whether a sample stands among the training lines."""
-        return text in self._known
+        return text in self.split.train
 
     def held_out(self, most: int) -> Sequence[Tokens]:
         """Return up to `most` validation lines, int32 [length] each."""
@@ -122,11 +162,7 @@ class LineDataset:
 
     @cached_property
     def _train(self) -> Lines:
-        return Lines(self.train)
-
-    @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.split.train)
+        return Lines.of_packed(PackedLines.of(self.split.train), self.vocabulary)
 
     def _encoded(self, lines: Sequence[str]) -> list[Tokens]:
         return [self.vocabulary.encode(line) for line in lines]
@@ -214,47 +250,11 @@ def read_dataset(folder: Path, vocabulary: Vocabulary, mode: Mode) -> Dataset:
     return (TextDataset if mode == "text" else LineDataset).read(folder, vocabulary)
 
 
-def _read_lines(file: Path) -> tuple[str, ...]:
+def _read_lines(file: Path) -> PackedLines:
     try:
-        return tuple(read_bounded(file, MAX_MODEL_BYTES).decode().split("\n")[:-1])
+        lines = PackedLines(read_bounded(file, MAX_MODEL_BYTES))
+        for block in lines.blocks():
+            block.decode()
+        return lines
     except UnicodeDecodeError as error:
         raise ModelFileError(f"{file} is damaged: expected UTF-8, received something else ({error})") from error
-
-
-@dataclass(frozen=True)
-class Data:
-    """Where the lines came from."""
-
-    source: str
-    """The file as it was named."""
-
-    sha256: str
-    """Digest of the bytes that were read, hexadecimal."""
-
-    lines: int
-    """Lines that are not empty, copies included."""
-
-    distinct: int = 0
-    """Different lines; of a text they are not counted."""
-
-    characters: int = 0
-    """Of a text: its length; of lines they are not counted."""
-
-    held_out: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Of "validation" and "test", where they have a file of their own: its source, sha256 and lines."""
-
-    duplicates_across_sides: int = 0
-    """Lines of those files that stand on another side too; removed from that side, unless duplicates are kept."""
-
-    def __post_init__(self) -> None:
-        """Refuse a file without a digest, with a KeyError, TypeError or AttributeError."""
-        for file in self.held_out.values():
-            typed(file["sha256"], str)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object; what only concerns texts, or files of held-out lines, is there if there are some."""
-        value = asdict(self)
-        del value["distinct" if self.characters else "characters"]
-        if not self.held_out:
-            del value["held_out"], value["duplicates_across_sides"]
-        return value

@@ -1,22 +1,19 @@
-"""Reading lists of lines.
+"""Reading lists of lines: from a file or any iterable of strings to prepared lines and statistics on them."""
 
-A list comes as text, csv, tsv or jsonl, compressed or not, from a file or from standard input; what leaves this module
-is a tuple of prepared lines and a report on them. It must not know about models, vocabularies or TensorFlow.
-
-Whatever is wrong with a file is an `InputError` of one line that names the file and, where there is one, the line.
-"""
-
-import gzip
 import hashlib
-import sys
-import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from charrnn.datasets.encoding import check_encoding, check_line_ends, invalid_utf8
-from charrnn_runtime.core.line_files import STANDARD_INPUT, clipped, kind_of, read_items
-from charrnn_runtime.core.vocabulary import TextRule
+from charrnn.datasets.packed_lines import PackedLines
+from charrnn.datasets.split import HashOrder, hash_order
+from charrnn_runtime.core.line_files import BLANKS, FORBIDDEN, LineFile, ReadOptions, clipped, is_invisible
+from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.vocabulary import TextRule, name_character
 from charrnn_runtime.errors import InputError, OperationError
+
+_LINES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,30 @@ class LineListStatistics:
     sha256: str
     """Digest of the bytes as they were read (of the compressed ones for a .gz), in hexadecimal."""
 
+    comments: int = 0
+    """Number of lines that were left out as comments."""
+
+    long: int = 0
+    """Number of lines that were left out because they are too long."""
+
+    first_long: int = 0
+    """The number of the first of them in the file, from 1."""
+
+    invisible: str = ""
+    """The characters inside lines that do not show, or that look like a space and are none; sorted."""
+
     def summary(self) -> str:
-        """Return the report as one line for people."""
-        return (
-            f"{self.source}: {self.lines:,} lines, {self.distinct:,} distinct ({self.duplicates:,} duplicates), "
-            f"{self.empty:,} empty, {self.characters:,} characters, longest {self.longest:,} ({self.longest_line!r})"
-        )
+        """Return the statistics as one line for people."""
+        parts = [
+            f"{self.lines:,} lines, {self.distinct:,} distinct ({self.duplicates:,} duplicates)",
+            f"{self.empty:,} empty",
+            *([f"{self.comments:,} comments"] if self.comments else []),
+            *([f"{self.long:,} too long and left out (the first is line {self.first_long:,})"] if self.long else []),
+            f"{self.characters:,} characters",
+            f"longest {self.longest:,} ({self.longest_line!r})",
+            *([f"invisible inside lines: {_named(self.invisible)}"] if self.invisible else []),
+        ]
+        return f"{self.source}: {', '.join(parts)}"
 
     def __str__(self) -> str:
         """Return the summary."""
@@ -64,61 +79,85 @@ class LineListStatistics:
 
 @dataclass(frozen=True)
 class LineList:
-    """A list that was read: its lines and the report on them."""
+    """A list that was read."""
 
-    lines: tuple[str, ...]
+    lines: PackedLines
     """The lines after the text rule, in the order of the file, copies included, none of them empty."""
 
-    report: LineListStatistics
+    characters: str
+    """All their characters, sorted."""
+
+    order: HashOrder
+    """Its distinct lines in the order of the seed by which it will be split."""
+
+    statistics: LineListStatistics
     """What was found."""
 
 
 def read_line_list(
-    source: str | Path, *, column: str | None = None, field: str | None = None, rule: TextRule = TextRule()
+    source: str | Path,
+    options: ReadOptions = ReadOptions(),
+    *,
+    rule: TextRule = TextRule(),
+    seed: int = 0,
+    stages: Stages = SilentStages(),
 ) -> LineList:
-    """Read a list of lines.
+    """Read a list of lines from a file.
 
-    The bytes are UTF-8: a byte order mark is dropped, CRLF counts as LF, and lines end at LF only, so that U+2028 or a
-    vertical tab stays inside its line. gzip data is recognised by its first two bytes (which no UTF-8 text starts with)
-    and unpacked. Spaces, tabs and carriage returns around a line are accidents in such lists and are stripped; then
-    the text rule is applied; lines that are empty after that are counted and left out.
-
-    The kind of a file follows from its name, `.gz` put aside; standard input is plain text, unless `column` or `field`
-    says otherwise:
-
-    * .csv and .tsv: with `column`, that column of every row (commas, semicolons or tabs, quotes honoured). Without it,
-      the file must be a list of bare lines: the first line is a line like the others, and a comma in some of the names
-      does no harm. A file whose rows mostly have the same two or more columns is refused, with the columns named.
-    * .jsonl and .ndjson: with `field`, that field of the object on every line; without it every line is a JSON string.
-    * everything else: one item a line.
+    How files are read, and which kinds there are, stands in `charrnn_runtime.core.line_files`. The text rule is applied
+    to each line; lines that are empty are counted and left out.
 
     Args:
         source: A file, or "-" for standard input.
-        column: The column of a .csv or .tsv: a name out of its first row, which is then a header and no item; or a
-            position counted from 1, as `cut` counts (a number that is too large for a position is taken as a name).
-            With a position the first row is an item like the others, unless it plainly is a header: one
-            of its cells is no number and everything below that cell is.
-        field: The field of a .jsonl.
+        options: How it is read.
         rule: How lines are prepared.
-
-    Returns:
-        The lines in the order of the file, copies included, and the report.
+        seed: By which the list will be split.
+        stages: Shows how far reading is.
 
     Raises:
         InputError: The source cannot be read, is no UTF-8 text, is not of the kind it claims, or holds no line.
     """
-    name = _shown(source)
-    kind = kind_of(source, name, column=column, field=field)
-    data = _read_bytes(source, name)
-    text = _decode(_unpacked(data, name, named_gz=str(source).lower().endswith(".gz")), name)
-    lines = [rule.apply(item) for item in read_items(text, name, kind, column=column, field=field)]
-    kept = tuple(filter(None, lines))
-    if not kept:
+    file = LineFile(source, options)
+    name = file.name
+    with stages.stage(f"reading {name}", file.progress[1]) as advance:
+        packed = _Packed(rule)
+        position = 0
+        for chunk in _chunks(item.text for item in file.items()):
+            packed.add(chunk)
+            advance(file.progress[0] - position)
+            position = file.progress[0]
+    if not packed.num_lines and not position and not file.progress[0]:
         raise InputError(
-            f"{name} holds no item: expected one item a line, received none but {len(lines):,} empty ones. "
-            "Check that this is the right file"
+            f"{name} is empty: expected one item a line, received 0 bytes. Check that this is the right file"
         )
-    return LineList(kept, _report(name, kept, len(lines) - len(kept), data))
+    return packed.finish(
+        name, file.sha256, seed, stages, comments=file.num_comments, long=file.num_long, first_long=file.first_long
+    )
+
+
+def make_line_list(
+    lines: Iterable[str],
+    options: ReadOptions = ReadOptions(),
+    *,
+    name: str = "the lines",
+    rule: TextRule = TextRule(),
+    seed: int = 0,
+    stages: Stages = SilentStages(),
+) -> LineList:
+    """Make a list of strings that a program has, such as a column of a data frame; see `read_line_list`.
+
+    Its digest is that of the file with one line each.
+
+    Raises:
+        InputError: An item is no string, holds a newline or another character that no line can hold, or is too long; or
+            there is none.
+    """
+    digest, packed = hashlib.sha256(), _Packed(rule)
+    with stages.stage(f"reading {name}"):
+        for chunk in _chunks(_checked(lines, name, options.max_line_length)):
+            digest.update("".join(f"{line}\n" for line in chunk).encode())
+            packed.add(chunk)
+    return packed.finish(name, digest.hexdigest(), seed, stages)
 
 
 def embedded_list_path() -> Path:
@@ -127,7 +166,7 @@ def embedded_list_path() -> Path:
     Raises:
         OperationError: The list is in neither place; the installation is incomplete.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     candidates = (package / "data" / "nl_cities.csv", package.parent / "data" / "nl_cities.csv")
     for candidate in candidates:
         if candidate.is_file():
@@ -138,78 +177,92 @@ def embedded_list_path() -> Path:
     )
 
 
-def _shown(source: str | Path) -> str:
-    name = "standard input" if str(source) == STANDARD_INPUT else str(source)
-    return name if name and name.isprintable() else repr(name)
+class _Packed:
+    """Lines that are being read: packed, and what is found in them."""
 
+    def __init__(self, rule: TextRule) -> None:
+        self._rule, self._data, self._characters = rule, bytearray(), set[str]()
+        self.num_lines = self._num_empty = 0
+        self._longest = ""
 
-def _read_bytes(source: str | Path, name: str) -> bytes:
-    try:
-        data = _read_standard_input() if str(source) == STANDARD_INPUT else Path(source).read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{name} does not exist: expected a text, csv, tsv or jsonl file. Check the path") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{name} is a folder: expected a file. Name one of the files in it") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{name} cannot be read ({reason}): expected a readable file. Check the path and your permissions"
-        ) from error
-    if not data:
-        raise InputError(
-            f"{name} is empty: expected one item a line, received 0 bytes. Check that this is the right file"
-        )
-    return data
+    def add(self, lines: list[str]) -> None:
+        """Add lines, which the text rule prepares here: no rule looks across the newline between two."""
+        prepared = [line for line in self._rule.apply("\n".join(lines)).split("\n") if line]
+        self._num_empty += len(lines) - len(prepared)
+        if not prepared:
+            return
+        self.num_lines += len(prepared)
+        text = "\n".join(prepared)
+        self._characters.update(text)
+        self._data += text.encode()
+        self._data += b"\n"
+        longest = max(prepared, key=len)
+        if len(longest) > len(self._longest):
+            self._longest = longest
 
-
-def _read_standard_input() -> bytes:
-    # Python has no sys.stdin at all when the process was started with it closed.
-    if sys.stdin is None:
-        raise OSError("it is closed")
-    return sys.stdin.buffer.read()
-
-
-def _unpacked(data: bytes, name: str, *, named_gz: bool) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        if named_gz:
+    def finish(
+        self,
+        name: str,
+        sha256: str,
+        seed: int,
+        stages: Stages,
+        *,
+        comments: int = 0,
+        long: int = 0,
+        first_long: int = 0,
+    ) -> LineList:
+        if not self.num_lines:
             raise InputError(
-                f"{name} is not gzip data: expected it to start with the bytes 1F 8B, received "
-                f"{data[:2].hex(' ').upper()}. Drop .gz from its name if it is plain text"
+                f"{name} holds no item: expected one item a line, received none but {self._num_empty:,} empty ones. "
+                "Check that this is the right file"
             )
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{name} is damaged gzip data ({error}): expected a whole .gz file, received {len(data):,} bytes that "
-            "cannot be unpacked. Copy or compress the file again"
-        ) from error
+        lines = PackedLines(self._data)
+        order = hash_order(lines, seed, stages)
+        characters = "".join(sorted(self._characters - {"\n"}))
+        statistics = LineListStatistics(
+            source=name,
+            lines=len(lines),
+            distinct=len(order.numbers),
+            duplicates=len(lines) - len(order.numbers),
+            empty=self._num_empty,
+            longest=len(self._longest),
+            longest_line=clipped(self._longest),
+            characters=len(characters),
+            sha256=sha256,
+            comments=comments,
+            long=long,
+            first_long=first_long,
+            invisible="".join(filter(is_invisible, characters)),
+        )
+        return LineList(lines, characters, order, statistics)
 
 
-def _decode(data: bytes, name: str) -> str:
-    """Return UTF-8 bytes as text with LF line ends and without a byte order mark."""
-    check_encoding(data, name)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise invalid_utf8(name, line, error.start, data[error.start], error.reason) from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    check_line_ends(text, name)
-    return text
+def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(lines)
+    return iter(lambda: list(islice(iterator, _LINES_AT_ONCE)), [])
 
 
-def _report(name: str, lines: tuple[str, ...], empty: int, data: bytes) -> LineListStatistics:
-    distinct = set(lines)
-    longest = max(lines, key=len)
-    return LineListStatistics(
-        source=name,
-        lines=len(lines),
-        distinct=len(distinct),
-        duplicates=len(lines) - len(distinct),
-        empty=empty,
-        longest=len(longest),
-        longest_line=clipped(longest),
-        characters=len(set[str]().union(*distinct)),
-        sha256=hashlib.sha256(data).hexdigest(),
-    )
+def _checked(lines: Iterable[str], name: str, max_length: int) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, str):
+            raise InputError(
+                f"{name}: item {number:,}: expected a string, received {type(line).__name__} {str(line)[:40]!r}. "
+                "Convert it or leave it out"
+            )
+        stripped = line.strip(BLANKS)
+        if FORBIDDEN.search(stripped):
+            raise InputError(
+                f"{name}: item {number:,}: expected text on one line, received {clipped(stripped)!r}. Replace the line "
+                "break or the character that cannot stand in a text, or leave the item out"
+            )
+        if len(stripped) > max_length:
+            raise InputError(
+                f"{name}: item {number:,} is longer than {max_length:,} characters: expected shorter ones. Split it, "
+                "or raise max_line_length"
+            )
+        yield stripped
+
+
+def _named(characters: str, most: int = 5) -> str:
+    more = f" and {len(characters) - most} more" if len(characters) > most else ""
+    return ", ".join(map(name_character, characters[:most])) + more

@@ -1,20 +1,23 @@
-"""From what a person names to what a run needs: the input is read, described and split. Nothing is trained here."""
+"""From what a person names to what a run needs: the input is read, described and split."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.datasets.dataset import SIDES, Data, Dataset, LineDataset, TextDataset
-from charrnn.datasets.given_splits import HeldOutFiles
-from charrnn.datasets.line_list import embedded_list_path, read_line_list
-from charrnn.datasets.split import split_lines
+from charrnn.datasets.line_list import LineList, embedded_list_path, make_line_list, read_line_list
+from charrnn.datasets.split import GivenSplits, split_lines
 from charrnn.datasets.text import Text, TextStatistics
 from charrnn.datasets.token_file import take, write_tokens
 from charrnn.options import TrainingOptions
+from charrnn_runtime.core.line_files import ReadOptions
+from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.source_files import STANDARD_INPUT
 from charrnn_runtime.core.vocabulary import TextRule, Vocabulary, name_character
 from charrnn_runtime.errors import InputError, ModelFileError
 
@@ -23,6 +26,12 @@ MAX_HELD_OUT_CHARACTERS = 300_000
 
 MIN_TEXT_LENGTH = 1000
 """Fewest characters of a text that is split: a twentieth of fewer says nothing."""
+
+Source = str | Path | Iterable[str] | None
+"""A file, "-" for standard input, lines that a program has, or None for the embedded list."""
+
+GivenFiles = Mapping[str, str | Path | Iterable[str]]
+"""Validation or test lines that have a source of their own."""
 
 
 @dataclass(frozen=True)
@@ -44,113 +53,150 @@ class Input:
     num_characters: int
     """Characters to train on, boundaries included."""
 
-    sides_in: Callable[[Path], Dataset]
-    """Writes the sides into a folder, and returns them."""
+    write_dataset: Callable[[Path], Dataset]
+    """Writes the splits into a folder, and returns them."""
 
 
 def read_input(
-    source: str | None,
+    source: Source,
     options: TrainingOptions,
     *,
-    held_out: HeldOutFiles = HeldOutFiles(),
-    column: str | None = None,
-    field: str | None = None,
+    given: GivenFiles = MappingProxyType({}),
+    read: ReadOptions = ReadOptions(),
+    stages: Stages = SilentStages(),
 ) -> Input:
     """Read what a run is to be trained on.
 
     Args:
-        source: A file, "-" for standard input, or None for the embedded list.
+        source: What to train on.
         options: What the user chose.
-        held_out: Files of validation or test lines, or texts; the sides without one are split off.
-        column: See `charrnn.datasets.line_list.read_line_list`; lines only.
-        field: The same.
+        given: Files of validation or test lines, or texts; the splits without one are split off.
+        read: How files of lines are read.
+        stages: Shows how far it is.
 
     Raises:
         InputError: It cannot be used.
     """
-    path = str(embedded_list_path()) if source is None else source
+    source = embedded_list_path() if source is None else source
     rule = TextRule("NFC" if options.normalize == "nfc" else None, options.lowercase)
-    held_out.check(path, options)
-    if options.mode == "text":
-        for name, value in (("column", column), ("field", field)):
-            if value is not None:
-                raise InputError(f"{path}: {name} {value!r} was given, but a text is read as it is. Leave {name} out")
-        return _read_text(path, options, rule, held_out)
-    return _read_lines(path, options, rule, held_out, column=column, field=field)
+    _check_sources(source, given, options)
+    if options.mode == "lines":
+        return _read_lines(source, options, rule, given, read, stages)
+    for name, value in (("column", read.column), ("field", read.field), ("comment", read.comment)):
+        if value is not None:
+            raise InputError(f"{source}: {name} {value!r} was given, but a text is read as it is. Leave {name} out")
+    texts = {"train": source, "validation": given.get("validation"), "test": given.get("test")}
+    files = {name: Text.of(text) for name, text in texts.items() if isinstance(text, str | Path)}
+    if len(files) < 1 + len(given):
+        raise InputError("mode text: expected a file, received lines; pass the path of a text, or mode lines")
+    return _read_text(files, options, rule, stages)
+
+
+def _check_sources(source: object, given: GivenFiles, options: TrainingOptions) -> None:
+    """Refuse two lists from standard input, and a share of a split that has a file."""
+    if [str(one) for one in (source, *given.values())].count(STANDARD_INPUT) > 1:
+        raise InputError(
+            "standard input can be read once: expected it for one of the list, the validation and the test lines, "
+            "received it for more. Name files for the others"
+        )
+    for split, file in given.items():
+        share = f"{split}_share"
+        if getattr(options, share) != getattr(TrainingOptions, share):
+            raise InputError(
+                f"option {share}: expected no share beside a file of {split} lines, received "
+                f"{getattr(options, share)} and {file}; leave one of them out"
+            )
+
+
+def _read_list(
+    source: str | Path | Iterable[str], name: str, read: ReadOptions, rule: TextRule, seed: int, stages: Stages
+) -> LineList:
+    if isinstance(source, str | Path):
+        return read_line_list(source, read, rule=rule, seed=seed, stages=stages)
+    return make_line_list(source, read, name=name, rule=rule, seed=seed, stages=stages)
 
 
 def _read_lines(
-    path: str,
+    source: str | Path | Iterable[str],
     options: TrainingOptions,
     rule: TextRule,
-    held_out: HeldOutFiles,
-    *,
-    column: str | None,
-    field: str | None,
+    given_files: GivenFiles,
+    read: ReadOptions,
+    stages: Stages,
 ) -> Input:
-    read = partial(read_line_list, column=column, field=field, rule=rule)
-    corpus, files = read(path), held_out.read(read)
-    report = corpus.report
-    vocabulary = Vocabulary.build(corpus.lines, rule)
-    files.check_characters(vocabulary, report.source)
-    split = split_lines(
-        corpus.lines,
-        seed=options.seed,
-        validation_share=options.held_out_share("validation"),
-        test_share=options.held_out_share("test"),
-        max_held_out=options.max_held_out,
-        keep_duplicates=options.keep_duplicates,
-        source=report.source,
-        given=files.given if options.keep_duplicates else files.given.without_duplicates(),
-    )
+    read_list = partial(_read_list, read=read, rule=rule, seed=options.seed, stages=stages)
+    listed = read_list(source, "lines")
+    held_out = {split: read_list(file, f"{split} lines") for split, file in given_files.items()}
+    statistics = {split: lines.statistics for split, lines in held_out.items()}
+    given = GivenSplits(**{split: tuple(lines.lines) for split, lines in held_out.items()})
+    name = listed.statistics.source
+    given.check_characters(listed.characters, name, {split: found.source for split, found in statistics.items()})
     data = Data(
         # The bare name: where a list stood on the training machine is nobody's business on a device.
-        source=Path(report.source).name,
-        sha256=report.sha256,
-        lines=report.lines,
-        distinct=report.distinct,
-        held_out=files.to_json(),
-        duplicates_across_sides=files.given.num_on_two_sides(corpus.lines),
+        source=Path(name).name,
+        sha256=listed.statistics.sha256,
+        lines=listed.statistics.lines,
+        distinct=listed.statistics.distinct,
+        held_out={
+            split: {"source": Path(found.source).name, "sha256": found.sha256, "lines": found.lines}
+            for split, found in statistics.items()
+        },
+        duplicates_across_sides=given.num_in_two_splits(listed.lines) if held_out else 0,
     )
-    sides = LineDataset(split, vocabulary)
+    with stages.stage("splitting lines"):
+        split = split_lines(
+            listed.lines,
+            seed=options.seed,
+            validation_share=options.held_out_share("validation"),
+            test_share=options.held_out_share("test"),
+            max_held_out=options.max_held_out,
+            keep_duplicates=options.keep_duplicates,
+            source=name,
+            given=given if options.keep_duplicates else given.without_duplicates(),
+            order=listed.order,
+        )
+    dataset = LineDataset(split, Vocabulary("\n" + listed.characters, rule))
+    summaries = (
+        listed.statistics.summary(),
+        *(f"{split}: {found.summary()}" for split, found in statistics.items()),
+    )
 
-    def sides_in(folder: Path) -> Dataset:
-        sides.write(folder)
-        return sides
+    def write_dataset(folder: Path) -> Dataset:
+        dataset.write(folder)
+        return dataset
 
-    summaries = (report.summary(), *(f"{side}: {each.report.summary()}" for side, each in files.sides.items()))
-    num_characters = sum(len(line) + 1 for line in split.train)
-    return Input(summaries, vocabulary, data, len(split.train), num_characters, sides_in)
+    with stages.stage("building batches"):
+        num_characters = dataset.num_characters
+    return Input(summaries, dataset.vocabulary, data, len(split.train), num_characters, write_dataset)
 
 
-def _read_text(path: str, options: TrainingOptions, rule: TextRule, held_out: HeldOutFiles) -> Input:
-    files = {"train": path, **{side: file for side, file in vars(held_out).items() if file is not None}}
-    texts = {side: Text.of(file) for side, file in files.items()}
-    reports = {side: text.scan(rule) for side, text in texts.items()}
+def _read_text(texts: Mapping[str, Text], options: TrainingOptions, rule: TextRule, stages: Stages) -> Input:
+    reports = {split: text.scan(rule, stages) for split, text in texts.items()}
     main = reports["train"]
     vocabulary = Vocabulary(main.characters, rule)
     _check_text(reports, vocabulary)
     sizes = _text_sizes(reports, options)
 
-    def sides_in(folder: Path) -> Dataset:
+    def write_dataset(folder: Path) -> Dataset:
         if not _are_there(folder, sizes, vocabulary):
-            for side in texts:
-                _write_sides(folder, texts[side].tokens(vocabulary), sizes, side, tuple(texts), vocabulary)
+            for split, text in texts.items():
+                tokens = text.tokens(vocabulary, stages)
+                _write_splits(folder, tokens, sizes, split, tuple(texts), vocabulary)
         return TextDataset.read(folder, vocabulary)
 
-    others = {side: report for side, report in reports.items() if side != "train"}
+    others = {split: report for split, report in reports.items() if split != "train"}
     data = Data(
         source=Path(main.source).name,
         sha256=main.sha256,
         lines=main.lines,
         characters=main.length,
         held_out={
-            side: {"source": Path(report.source).name, "sha256": report.sha256, "characters": report.length}
-            for side, report in others.items()
+            split: {"source": Path(report.source).name, "sha256": report.sha256, "characters": report.length}
+            for split, report in others.items()
         },
     )
-    summaries = (main.summary(), *(f"{side}: {report.summary()}" for side, report in others.items()))
-    return Input(summaries, vocabulary, data, max(main.lines, 1), sizes["train"], sides_in)
+    summaries = (main.summary(), *(f"{split}: {report.summary()}" for split, report in others.items()))
+    return Input(summaries, vocabulary, data, max(main.lines, 1), sizes["train"], write_dataset)
 
 
 def _check_text(reports: dict[str, TextStatistics], vocabulary: Vocabulary) -> None:
@@ -178,23 +224,23 @@ def _text_sizes(reports: dict[str, TextStatistics], options: TrainingOptions) ->
     return {"train": whole - split_off, **sizes}
 
 
-def _write_sides(
+def _write_splits(
     folder: Path,
     tokens: Iterator[NDArray[np.int32]],
     sizes: dict[str, int],
-    side: str,
+    split: str,
     given: tuple[str, ...],
     vocabulary: Vocabulary,
 ) -> None:
-    """Write a side that has a text of its own; behind the training part, those that are split off from its end."""
+    """Write a split that has a text of its own; behind the training part, those that are split off from its end."""
     rest: list[NDArray[np.int32]] = []
-    behind = [other for other in SIDES if other not in given] if side == "train" else []
-    for name in (side, *behind):
+    behind = [other for other in SIDES if other not in given] if split == "train" else []
+    for name in (split, *behind):
         write_tokens(folder / f"{name}.npy", take(tokens, rest, sizes[name]), sizes[name], vocabulary.size)
 
 
 def _are_there(folder: Path, sizes: dict[str, int], vocabulary: Vocabulary) -> bool:
-    """Tell whether the sides of this very text are there already, of a run that goes on."""
+    """Tell whether the splits of this very text are there already, of a run that goes on."""
     try:
         return TextDataset.read(folder, vocabulary).sizes == sizes
     except ModelFileError:

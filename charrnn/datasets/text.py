@@ -2,32 +2,27 @@
 
 A text is UTF-8 and is decoded, prepared by the text rule and encoded piece by piece, so that a gigabyte needs no more
 memory than a megabyte. Pieces end before a space, where no rule looks across.
-Token files and training are not known here.
 """
 
-import codecs
-import gzip
-import hashlib
+import contextlib
 import re
 import sys
-import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 from typing import IO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.datasets.encoding import check_encoding, check_line_ends, invalid_utf8
-from charrnn_runtime.core.line_files import STANDARD_INPUT
+from charrnn_runtime.core.line_files import lone_carriage_return
+from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.source_files import Source, spool
 from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
 from charrnn_runtime.errors import InputError
 
-_BLOCK_BYTES = 1 << 20
-_COPY_BYTES = 1 << 24
+_CARRIAGE_RETURNS = re.compile(r"\r+\n")
+"""Ends a line; more than one is left by a file that was converted to CRLF twice."""
 
 _SPACES = re.compile(r"\s")
 _STARTERS = re.compile(r"[!-~¡-ʯ㐀-鿿]")
@@ -71,130 +66,122 @@ class Text:
     name: str
     """What to call it in a message."""
 
-    open: Callable[[], BufferedReader]
-    """Opens its bytes from the start."""
+    open: Callable[[], IO[bytes]]
+    """Opens its bytes."""
+
+    path: Path | None = None
+    """Its path; None for standard input."""
 
     @classmethod
     def of(cls, source: str | Path) -> Self:
-        """Return the text of a file, or of standard input, which is copied to a temporary file.
+        """Return the text of a file, or of standard input or a pipe, which is copied to a temporary file.
 
         Raises:
             InputError: It cannot be read.
         """
-        if str(source) == STANDARD_INPUT:
-            spooled = _spooled_standard_input()
-            return cls("standard input", lambda: open(spooled.fileno(), "rb", closefd=False))
-        path = Path(source)
-        if path.is_dir():
-            raise InputError(f"{source} is a folder: expected a file. Name one of the files in it")
-        return cls(str(source), lambda: path.open("rb"))
+        file, name, path = spool(source)
+        return cls(name, lambda: open(file.fileno(), "rb", closefd=False), path)
 
-    def pieces(self, rule: TextRule) -> Iterator[str]:
+    def pieces(self, rule: TextRule, stages: Stages = SilentStages()) -> Iterator[str]:
         """Yield the prepared text, some hundred thousand characters at a time.
 
         Args:
             rule: How text is prepared.
+            stages: Shows how far reading is.
 
         Raises:
-            InputError: The text cannot be read, or is no UTF-8 text.
+            InputError: The text cannot be read, is no UTF-8 text, or a line of it ends with a lone CR.
         """
-        held = ""
-        for number, decoded in enumerate(self._decoded()):
-            held += decoded.removeprefix("\ufeff") if number == 0 else decoded
-            end = _last_safe_end(held)
-            if end:
-                yield _prepared(held[:end], rule)
-                held = held[end:]
-        if held:
-            yield _prepared(held, rule)
+        with self._source() as source:
+            yield from self._pieces(source, rule, stages)
 
-    def scan(self, rule: TextRule) -> TextStatistics:
+    def scan(self, rule: TextRule, stages: Stages = SilentStages()) -> TextStatistics:
         """Read it once and say what is in it.
 
         Raises:
             InputError: The text cannot be read, is no UTF-8 text, or is empty.
         """
         found, length, lines = set[str](), 0, 0
-        for piece in self.pieces(rule):
-            if "\x00" in piece or any("\ud800" <= character <= "\udfff" for character in set(piece)):
-                raise InputError(f"{self.name} looks like a binary file: expected UTF-8 text. Export it as text first")
-            found.update(piece)
-            length += len(piece)
-            lines += piece.count("\n")
+        with self._source() as source:
+            for piece in self._pieces(source, rule, stages):
+                if "\x00" in piece or any("\ud800" <= character <= "\udfff" for character in set(piece)):
+                    raise InputError(
+                        f"{self.name} looks like a binary file: expected UTF-8 text. Export it as text first"
+                    )
+                found.update(piece)
+                length += len(piece)
+                lines += piece.count("\n")
+            sha256 = source.sha256
         if not length:
             raise InputError(
                 f"{self.name} is empty: expected a text, received nothing. Check that this is the right file"
             )
-        return TextStatistics(self.name, length, lines, "\n" + "".join(sorted(found - {"\n"})), self._sha256())
+        return TextStatistics(self.name, length, lines, "\n" + "".join(sorted(found - {"\n"})), sha256)
 
-    def tokens(self, vocabulary: Vocabulary) -> Iterator[NDArray[np.int32]]:
+    def tokens(self, vocabulary: Vocabulary, stages: Stages = SilentStages()) -> Iterator[NDArray[np.int32]]:
         """Yield the tokens of the text, piece by piece, int32 [some] each.
 
         Args:
             vocabulary: Its characters, and the rule by which it is prepared.
+            stages: Shows how far reading is.
 
         Raises:
             InputError: A character is not in the vocabulary, or the text cannot be read.
         """
-        table = np.full(sys.maxunicode + 1, -1, np.int32)
-        table[[ord(character) for character in vocabulary.characters]] = np.arange(vocabulary.size)
-        for piece in self.pieces(vocabulary.rule):
-            tokens = table[np.frombuffer(piece.encode("utf-32-le", "surrogatepass"), np.uint32)]
-            if len(tokens) and tokens.min() < 0:
-                # Names the character.
-                vocabulary.encode(piece)
-            yield tokens
+        encode = TokenTable(vocabulary)
+        for piece in self.pieces(vocabulary.rule, stages):
+            yield encode(piece)
 
-    def _decoded(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        offset, line = 0, 1
-        for block in self._blocks():
-            if offset == 0:
-                check_encoding(block, self.name)
-            pending = len(decoder.getstate()[0])
-            try:
-                decoded = decoder.decode(block)
-            except UnicodeDecodeError as error:
-                raise self._invalid(error, offset - pending, line) from error
-            if offset == 0:
-                check_line_ends(decoded, self.name)
-            offset += len(block)
-            line += block.count(b"\n")
-            yield decoded
-        try:
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            raise self._invalid(error, offset - len(error.object), line) from error
-
-    def _invalid(self, error: UnicodeDecodeError, offset: int, line: int) -> InputError:
-        line += error.object.count(b"\n", 0, error.start)
-        return invalid_utf8(self.name, line, offset + error.start, error.object[error.start], error.reason)
-
-    def _blocks(self) -> Iterator[bytes]:
-        try:
-            with self.open() as raw:
-                raw.seek(0)
-                packed = raw.read(2) == b"\x1f\x8b"
-                raw.seek(0)
-                unpacked = gzip.GzipFile(fileobj=raw) if packed else raw
-                while block := unpacked.read(_BLOCK_BYTES):
-                    yield block
-        except FileNotFoundError as error:
-            raise InputError(f"{self.name} does not exist: expected a text file. Check the path") from error
-        except (OSError, EOFError, zlib.error) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"{self.name} cannot be read ({reason}): expected a readable text file. Check the file"
-            ) from error
-
-    def _sha256(self) -> str:
+    @contextlib.contextmanager
+    def _source(self) -> Iterator[Source]:
         with self.open() as raw:
             raw.seek(0)
-            return hashlib.file_digest(raw, "sha256").hexdigest()
+            yield Source(raw, self.name, self.path)
+
+    def _pieces(self, source: Source, rule: TextRule, stages: Stages) -> Iterator[str]:
+        held, line = "", 1
+        with stages.stage(f"reading {self.name}", source.size) as advance:
+            position = 0
+            for decoded in source.texts():
+                held += decoded
+                if end := _last_safe_end(held):
+                    yield _prepared(held[:end], rule, self.name, line)
+                    line += held.count("\n", 0, end)
+                    held = held[end:]
+                advance(source.position - position)
+                position = source.position
+            if held:
+                yield _prepared(held, rule, self.name, line)
 
 
-def _prepared(text: str, rule: TextRule) -> str:
-    return rule.apply(text.replace("\r\n", "\n"))
+class TokenTable:
+    """Characters to tokens, many at once."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """Make the table of a vocabulary."""
+        self._vocabulary = vocabulary
+        self._tokens = np.full(sys.maxunicode + 1, -1, np.int32)
+        self._tokens[[ord(character) for character in vocabulary.characters]] = np.arange(vocabulary.size)
+
+    def __call__(self, text: str) -> NDArray[np.int32]:
+        """Return the tokens of a prepared text, int32 [characters].
+
+        Raises:
+            UnknownCharacterError: A character is not in the vocabulary.
+        """
+        tokens = self._tokens[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
+        if len(tokens) and tokens.min() < 0:
+            # Names the character.
+            self._vocabulary.encode(text)
+        return tokens
+
+
+def _prepared(text: str, rule: TextRule, name: str, line: int) -> str:
+    if "\r" in text:
+        text = _CARRIAGE_RETURNS.sub("\n", text)
+        if (lone := text.find("\r")) >= 0:
+            raise lone_carriage_return(name, line + text.count("\n", 0, lone))
+    return rule.apply(text)
 
 
 def _last_safe_end(text: str) -> int:
@@ -205,14 +192,3 @@ def _last_safe_end(text: str) -> int:
     if not ends and len(text) > _LONGEST_WORD:
         ends = [match.start() for match in _STARTERS.finditer(text, len(text) - _TAIL)]
     return ends[-1] if ends else 0
-
-
-def _spooled_standard_input() -> IO[bytes]:
-    # Python has no sys.stdin at all when the process was started with it closed.
-    if sys.stdin is None:
-        raise InputError("standard input cannot be read (it is closed): expected a text")
-    spooled = tempfile.TemporaryFile()  # noqa: SIM115 (it is read again and again, until the process ends)
-    while block := sys.stdin.buffer.read(_COPY_BYTES):
-        spooled.write(block)
-    spooled.flush()
-    return spooled

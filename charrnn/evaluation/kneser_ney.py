@@ -19,12 +19,13 @@ length costs one sort. Files, TensorFlow and what a run is are not known here.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn_runtime.core.signature import Mode
-from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
+from charrnn_runtime.core.vocabulary import BOUNDARY
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.sampling.draw import Float64
 
@@ -43,6 +44,8 @@ MAX_CHOSEN_TOKENS = 500_000
 _BLOCK_TOKENS = 200_000
 
 Int64 = NDArray[np.int64]
+Tokens = NDArray[np.integer[Any]]
+"""In any type of whole numbers: a list of millions keeps them in one byte each."""
 
 
 @dataclass(frozen=True, eq=False)

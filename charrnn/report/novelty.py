@@ -158,4 +158,5 @@ def edit_distances(text: Int32, lines: Lines, rows: NDArray[np.int64]) -> NDArra
         replaced = before[:-1] + (characters[:-1] != token)
         for j in range(1, width):
             edits[j] = np.minimum(np.minimum(before[j], edits[j - 1]) + 1, replaced[j - 1])
-    return edits[lengths, np.arange(len(rows))]
+    distances: NDArray[np.int16] = edits[lengths, np.arange(len(rows))]
+    return distances

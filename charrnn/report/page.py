@@ -7,7 +7,7 @@ What is said here follows from the run's files and from the lines that were draw
 import math
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -185,7 +185,7 @@ def _memorisation(novelty: Novelty) -> str:
     )
 
 
-def _lengths(novelty: Novelty, lines: tuple[str, ...]) -> str:
+def _lengths(novelty: Novelty, lines: Sequence[str]) -> str:
     samples = [len(drawn.text) for drawn in novelty.drawn]
     cut = sum(not drawn.ended for drawn in novelty.drawn)
     caption = (

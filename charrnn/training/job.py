@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from charrnn.datasets.dataset import Dataset, LineDataset, read_dataset
-from charrnn.datasets.given_splits import HeldOutFiles
-from charrnn.datasets.load import Input, read_input
+from charrnn.datasets.load import GivenFiles, Input, Source, read_input
 from charrnn.distributed.cluster import Distribution
 from charrnn.distributed.strategy import SingleProcess, Strategy
 from charrnn.evaluation.baseline import Baseline, count_baseline
@@ -23,8 +23,10 @@ from charrnn.training.reporter import Reporter, Silent
 from charrnn_runtime.bundle.locate import ARTIFACTS, RUN_DESCRIPTION, RUN_WEIGHTS, newest_run, parse_arrays
 from charrnn_runtime.bundle.manifest import Description
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, read_bounded, read_json
-from charrnn_runtime.core.line_files import STANDARD_INPUT
+from charrnn_runtime.core.line_files import ReadOptions
 from charrnn_runtime.core.process import Stopped
+from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.source_files import PACKED_SUFFIXES, STANDARD_INPUT
 from charrnn_runtime.core.step import Step
 from charrnn_runtime.errors import InputError, ModelFileError
 
@@ -54,33 +56,33 @@ class TrainingJob:
     @classmethod
     def prepare(
         cls,
-        source: str | None,
+        source: Source,
         output: Path | None,
         options: TrainingOptions,
         *,
-        held_out: HeldOutFiles = HeldOutFiles(),
-        column: str | None = None,
-        field: str | None = None,
+        given: GivenFiles = MappingProxyType({}),
+        read: ReadOptions = ReadOptions(),
         force: bool = False,
         resume: bool = False,
         way: Distribution = Distribution("alone"),
         scratch: Path | None = None,
+        stages: Stages = SilentStages(),
     ) -> Self:
         """Read and split the input, choose the recipe, and make the run's folder or go on with the run that is there.
 
         Args:
-            source: A file, "-" for standard input, or None for the embedded list (with `resume`: for what the run
-                has).
+            source: A file, "-" for standard input, lines that a program has, or None for the embedded list (with
+                `resume`: for what the run has).
             output: The run's folder; None names it after the input (with `resume` and no input: the newest run).
             options: What the user chose.
-            held_out: Files of validation or test lines, read as the input is; the sides without one are split off.
-            column: See `charrnn.datasets.line_list.read_line_list`.
-            field: The same.
+            given: Validation or test lines, read as the input is; the splits without them are split off.
+            read: How files of lines are read.
             force: Whether another run that is there may be replaced.
             resume: Whether to go on with the run that is there, if there is one.
             way: How the run will be spread.
             scratch: An empty folder, for a worker that helps the chief: what it needs on a disk goes there, and nothing
                 into `output`.
+            stages: Shows how far reading and splitting are.
 
         Raises:
             InputError: The input or the folder cannot be used.
@@ -88,23 +90,23 @@ class TrainingJob:
         """
         if resume and source is None and (output is None or (output / CONFIG).is_file()):
             return cls._reopen(newest_run() if output is None else output, options, way, scratch)
-        read = read_input(source, options, held_out=held_out, column=column, field=field)
-        config = RunConfig(resolve(options, read.num_lines, read.num_characters), options, read.data)
+        found = read_input(source, options, given=given, read=read, stages=stages)
+        config = RunConfig(resolve(options, found.num_lines, found.num_characters), options, found.data)
         way.check(config.options.batch_size)
         if scratch is not None:
-            return cls._begin(read, Run(scratch, config))
+            return cls._begin(found, Run(scratch, config))
         folder = ARTIFACTS / _run_name(source) if output is None else output
         run = Run.reopen(folder, config) if resume else None
         if run is None:
-            return cls._begin(read, Run.create(folder, config, force=force))
-        dataset = _written(read, run)
+            return cls._begin(found, Run.create(folder, config, force=force))
+        dataset = _written(found, run)
         start, damaged = read_newest(run.checkpoints)
-        return cls(read.summaries, dataset, run, start, damaged)
+        return cls(found.summaries, dataset, run, start, damaged)
 
     @classmethod
-    def _begin(cls, read: Input, run: Run) -> Self:
+    def _begin(cls, found: Input, run: Run) -> Self:
         try:
-            return cls(read.summaries, _written(read, run), run)
+            return cls(found.summaries, _written(found, run), run)
         except BaseException:
             run.restore_replaced()
             raise
@@ -232,11 +234,11 @@ def _in_words(teacher: Mapping[str, Any]) -> str:
     )
 
 
-def _written(read: Input, run: Run) -> Dataset:
+def _written(found: Input, run: Run) -> Dataset:
     """Write the sides into the run, and the description without figures behind them: what is there then is whole."""
-    dataset = read.sides_in(run.make_splits_folder())
+    dataset = found.write_dataset(run.make_splits_folder())
     if not (run.path / RUN_DESCRIPTION).is_file():
-        run.write_description(read.vocabulary, {})
+        run.write_description(found.vocabulary, {})
     return dataset
 
 
@@ -276,10 +278,13 @@ def _write_report(path: Path) -> str:
         return f"not made: {error or type(error).__name__} (the run is complete; `charrnn report {path}` tries again)"
 
 
-def _run_name(source: str | None) -> str:
+def _run_name(source: Source) -> str:
     if source is None:
         return EMBEDDED
-    if source == STANDARD_INPUT:
+    if str(source) == STANDARD_INPUT:
         return "standard_input"
-    name = Path(source).name.removesuffix(".gz")
-    return Path(name).stem or name
+    if not isinstance(source, str | Path):
+        return "lines"
+    path = Path(source)
+    inner = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
+    return inner.stem or path.name

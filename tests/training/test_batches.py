@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.datasets.batches import (
-    MAX_LINE_LENGTH,
     MAX_WIDTHS,
     PADDING,
     Batch,
@@ -104,10 +103,6 @@ def test_the_chosen_widths_pad_least(widths: list[int], most: int) -> None:
     assert padded(chosen) == min(map(padded, candidates))
 
 
-def test_no_lines_and_a_line_that_is_too_long_are_refused() -> None:
+def test_no_lines_are_refused() -> None:
     with pytest.raises(InputError, match="at least one line, received none"):
         Lines([])
-    with pytest.raises(
-        InputError, match=f"at most {MAX_LINE_LENGTH} characters, received one of {MAX_LINE_LENGTH + 1}"
-    ):
-        Lines([np.ones(MAX_LINE_LENGTH + 1, np.int32)])

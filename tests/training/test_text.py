@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.datasets import text as text_module
 from charrnn.datasets.batches import text_batches
 from charrnn.datasets.dataset import TextDataset
 from charrnn.datasets.load import MAX_HELD_OUT_CHARACTERS, read_input
@@ -19,6 +18,8 @@ from charrnn.datasets.text import Text
 from charrnn.datasets.token_file import TokenFile, take, write_tokens
 from charrnn.evaluation.evaluate import in_pieces, text_log_probabilities
 from charrnn.options import TrainingOptions
+from charrnn_runtime.core import source_files
+from charrnn_runtime.core.line_files import ReadOptions
 from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
 from charrnn_runtime.errors import InputError, ModelFileError
@@ -36,12 +37,12 @@ def text_of(data: bytes) -> Text:
 
 @given(TROUBLE, st.sampled_from(RULES), st.integers(1, 7))
 def test_a_text_read_in_pieces_is_the_text_read_whole(content: str, rule: TextRule, block: int) -> None:
-    before = text_module._BLOCK_BYTES
-    text_module._BLOCK_BYTES = block
+    before = source_files._BLOCK_BYTES
+    source_files._BLOCK_BYTES = block
     try:
         pieces = list(text_of(f"{content}\n".encode()).pieces(rule))
     finally:
-        text_module._BLOCK_BYTES = before
+        source_files._BLOCK_BYTES = before
     assert "".join(pieces) == rule.apply(f"{content}\n".replace("\r\n", "\n"))
 
 
@@ -62,7 +63,7 @@ REFUSED = {
     "binary": (bytes(range(256)), "binary"),
     "nothing": (b"", "is empty"),
     "CR only": (b"Ede\rEpe\r", "CR only"),
-    "half a gz": (gzip.compress(b"Ede" * 99, mtime=0)[:-9], "cannot be read"),
+    "half a gz": (gzip.compress(b"Ede" * 99, mtime=0)[:-9], "is damaged gzip data"),
 }
 
 
@@ -71,7 +72,7 @@ REFUSED = {
 def test_what_is_no_text_is_refused(name: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if block == 3 and name in ("UTF-16", "CR only"):
         return  # recognised by a beginning of some length
-    monkeypatch.setattr(text_module, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(source_files, "_BLOCK_BYTES", block)
     data, message = REFUSED[name]
     with pytest.raises(InputError, match=message):
         text_of(data).scan(TextRule())
@@ -184,7 +185,7 @@ def test_a_text_is_scored_as_if_read_from_its_first_character_to_its_last(tiny_o
 def sides_of(folder: Path, content: str, **chosen: object) -> TextDataset:
     (folder / "text.txt").write_text(content, encoding="utf-8")
     read = read_input(str(folder / "text.txt"), TrainingOptions.from_json({"mode": "text", **chosen}))
-    sides = read.sides_in(folder)
+    sides = read.write_dataset(folder)
     assert isinstance(sides, TextDataset)
     return sides
 
@@ -215,4 +216,4 @@ def test_a_text_that_teaches_nothing_is_refused(tmp_path: Path, content: str, me
 def test_a_text_has_no_columns(tmp_path: Path) -> None:
     options = TrainingOptions(mode="text")
     with pytest.raises(InputError, match="column 'a' was given, but a text is read as it is"):
-        read_input(str(tmp_path / "x.csv"), options, column="a")
+        read_input(str(tmp_path / "x.csv"), options, read=ReadOptions(column="a"))

@@ -30,7 +30,7 @@ MAX_JSON_BYTES = 64 << 20
 """Largest JSON file that is read (a manifest with its held-out sample is a few hundred kilobytes)."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | bytearray) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part.
 
     Args:
@@ -43,7 +43,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     write_together({path: data})
 
 
-def write_together(files: Mapping[Path, bytes]) -> None:
+def write_together(files: Mapping[Path, bytes | bytearray]) -> None:
     """Write files that belong together: each atomically, and none before all are on the disk under temporary names.
 
     Args:
@@ -195,7 +195,7 @@ def _not_written(path: Path, error: OSError) -> OperationError:
     return OperationError(f"could not write {path}: {error.strerror or error}; what was there is unchanged")
 
 
-def _write_temporary(path: Path, chunks: Iterable[bytes]) -> Path:
+def _write_temporary(path: Path, chunks: Iterable[bytes | bytearray]) -> Path:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)

@@ -1,82 +1,341 @@
-"""From the text of a file to its items: plain lines, columns of csv and tsv, fields of jsonl.
+"""The one reader of files of lines: plain text, csv and tsv, JSON lines and JSON arrays, packed or not.
 
-An item comes with the number of the line it begins on, so that whatever is wrong with it can be named. Where the text
-comes from, and what becomes of the items, is not known here.
+`train`, its held-out files and `score` all read through `LineFile`, so that they agree on what is a header, a column or
+a bare list. A file is read once and as a stream: nothing is held but the rows at hand and a sample of the first ones,
+by which the delimiter and the header are decided.
+
+An item comes with the number of the line it begins on, so that whatever is wrong with it can be named.
 """
 
 import csv
-import io
 import json
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, NoReturn
 
+from charrnn_runtime.core.source_files import Source
 from charrnn_runtime.core.vocabulary import name_character
 from charrnn_runtime.errors import InputError
 
-STANDARD_INPUT = "-"
-"""The source that stands for standard input."""
+Kind = Literal["lines", "csv", "tsv", "jsonl", "json"]
 
-Kind = Literal["lines", "csv", "tsv", "jsonl"]
+_KIND_OF_SUFFIX: Mapping[str, Kind] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+}
+_READ_AS = {"lines": "one item a line", "json": "a JSON array"}
 
-_KIND_OF_SUFFIX: Mapping[str, Kind] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+BLANKS = " \t\r\n\v\f\x85\ufeff\u200b" + "".join(
+    chr(code) for code in range(0xA0, 0x3001) if unicodedata.category(chr(code)) in ("Zs", "Zl", "Zp")
+)
+"""Characters that are removed around an item: blanks, line separators, zero-width spaces and byte order marks."""
 
-# A carriage return at the end of a line is left behind by files that were converted to CRLF twice.
-_SURROUNDING = " \t\r\n"
-_FORBIDDEN = re.compile("[\n\x00\ud800-\udfff]")
+FORBIDDEN = re.compile("[\n\r\x00\ud800-\udfff]")
+"""What no item can hold: line ends, NUL, half a code point."""
+
 _NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*")
-_TABLE_SAMPLE_ROWS = 1000
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_DELIMITERS: Mapping[str, str] = {"\t": "tab", ";": "semicolon", "|": "vertical bar", ",": "comma"}
+"""By which rows may be cut; of delimiters that fit equally well the first wins: a comma is often part of a cell."""
 
-_Item = tuple[int, str]
-_Row = tuple[int, list[str]]
+_SAMPLE_ROWS = 1000
+_SAMPLE_LINES, _SAMPLE_CHARACTERS = 4000, 1 << 22
+"""What is looked at before the delimiter and the header are decided."""
+
+MAX_LINE_LENGTH = 2000
+"""Longest item that is read unless told otherwise: a batch of such lines takes about a gigabyte at 256 units."""
+
+LONGEST_MAX_LINE_LENGTH = 1_000_000
+_HELD_CHARACTERS = 4 * LONGEST_MAX_LINE_LENGTH
+"""Characters of a line without an end that are held; such a line is too long for any limit."""
 
 
-def kind_of(source: str | Path, name: str, *, column: str | None, field: str | None) -> Kind:
-    """Return "lines", "csv", "tsv" or "jsonl", and refuse an option that belongs to another kind."""
-    if column is not None and field is not None:
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a file of lines is read."""
+
+    column: str | None = None
+    """The column of a csv or tsv: a name out of its first row, which is then a header and no item; or a position
+    counted from 1. With a position the first row is an item like the others, unless it plainly is a header: one of its
+    cells is no number and everything below that cell is."""
+
+    field: str | None = None
+    """The field of the objects of a jsonl or json file."""
+
+    comment: str | None = None
+    """What a line begins with that is left out; None leaves none out."""
+
+    max_line_length: int = MAX_LINE_LENGTH
+    """Longest item, in characters; 1 to 1,000,000."""
+
+    skip_long: bool = False
+    """Whether longer items are left out; otherwise they are an error."""
+
+    def __post_init__(self) -> None:
+        """Refuse a value that has no meaning."""
+        if not 1 <= self.max_line_length <= LONGEST_MAX_LINE_LENGTH:
+            raise InputError(
+                f"option max_line_length: expected a whole number from 1 to {LONGEST_MAX_LINE_LENGTH}, received "
+                f"{self.max_line_length}; correct it or leave it out"
+            )
+        if self.comment is not None and not self.comment.strip(BLANKS):
+            raise InputError(
+                f"option comment: expected what comment lines begin with, such as '#', received {self.comment!r}; "
+                "correct it or leave it out"
+            )
+
+
+class Item(NamedTuple):
+    """One item of a file."""
+
+    line: int
+    """The number of the line it begins on, from 1."""
+
+    text: str
+    """The item, without blanks around it; may be empty."""
+
+    row: Any
+    """What it stands in: the text itself, the cells of a row, or a JSON value."""
+
+
+class LineFile:
+    """An open file of lines, whose items are read once, in their order."""
+
+    def __init__(self, source: str | Path, options: ReadOptions = ReadOptions()) -> None:
+        """Open a file and decide what it is.
+
+        Args:
+            source: A file, or "-" for standard input. Its name says what kind it is, the suffix of the packing put
+                aside; standard input and pipes without a suffix are plain text unless a column or field is given.
+            options: How it is read.
+
+        Raises:
+            InputError: It cannot be opened or is not what it claims to be.
+        """
+        self._source, self._options = Source.open(source), options
+        self.name = self._source.name
+        """What to call it in a message."""
+        self.kind: Kind = _kind_of(self._source, options)
+        """How its items are laid out."""
+        self.delimiter: str | None = None
+        """What cuts the rows of a table; None where rows are whole lines."""
+        self.header: list[str] | None = None
+        """The first row of a table, if it is no item."""
+        self.num_comments = self.num_long = 0
+        """Lines left out as comments; items above the limit of length."""
+        self.first_long = 0
+        """The number of the line with the first such item."""
+        self._inside_row = False
+        """Whether a quoted cell goes on, whose lines are no comments."""
+        self._lines = self._without_comments(self._physical_lines())
+        self._items = self._open_items()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the bytes as they are stored, hexadecimal; known when the items have been read."""
+        return self._source.sha256
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """How many stored bytes were read, and how many there are (None of a pipe)."""
+        return self._source.position, self._source.size
+
+    def items(self) -> Iterator[Item]:
+        """Yield the items, empty ones too.
+
+        Raises:
+            InputError: A row cannot be read, or an item holds what no item can; the line is named. At the end: some
+                items were above the limit of length, and `skip_long` does not say to leave them out.
+        """
+        limit = self._options.max_line_length
+        search = FORBIDDEN.search
+        for line, text, row in self._items:
+            stripped = text.strip(BLANKS)
+            if search(stripped):
+                self._refuse_item(line, stripped)
+            if len(stripped) <= limit:
+                yield Item(line, stripped, row)
+                continue
+            self.num_long += 1
+            self.first_long = self.first_long or line
+        if self.num_long and not self._options.skip_long:
+            raise InputError(
+                f"{self.name}: {self.num_long:,} {'line is' if self.num_long == 1 else 'lines are'} longer than "
+                f"{limit:,} characters, the first is line {self.first_long:,}: expected shorter ones. Split them, pass "
+                "--skip-long to leave them out, or raise --max-line-length"
+            )
+
+    def _refuse_item(self, line: int, text: str) -> NoReturn:
+        found = FORBIDDEN.search(text)
+        character = found[0] if found else ""
+        if character == "\r" and self.kind == "lines":
+            raise lone_carriage_return(self.name, line)
+        names = {"\n": "a newline, the end of an item", "\r": "a carriage return, the end of a line on old Macs"}
+        what = names.get(character) or name_character(character)
         raise InputError(
-            f"{name}: column {column!r} and field {field!r} were both given. Give column for csv, field for jsonl"
-        )
-    if str(source) == STANDARD_INPUT:
-        return "csv" if column is not None else "jsonl" if field is not None else "lines"
-    suffix = Path(str(source).lower().removesuffix(".gz")).suffix
-    if suffix == ".json":
-        raise InputError(
-            f"{name}: a .json file is not read as a list: expected .jsonl, one JSON value a line. "
-            "Convert it, such as with: jq -c '.[]' FILE.json > FILE.jsonl"
-        )
-    kind = _KIND_OF_SUFFIX.get(suffix, "lines")
-    _refuse_option(name, "column", column, belongs=kind in ("csv", "tsv"), to=".csv and .tsv", kind=kind)
-    _refuse_option(name, "field", field, belongs=kind == "jsonl", to=".jsonl and .ndjson", kind=kind)
-    return kind
-
-
-def _refuse_option(name: str, option: str, value: str | None, *, belongs: bool, to: str, kind: str) -> None:
-    if value is not None and not belongs:
-        read_as = "one item a line" if kind == "lines" else kind
-        raise InputError(
-            f"{name}: {option} {value!r} was given, but only {to} files have one and this file is read as {read_as}. "
-            f"Leave {option} out, or rename the file"
+            f"{self.name}: line {line:,}: an item holds {what}: expected text on one line, received "
+            f"{clipped(text)!r}. Replace it or leave the item out"
         )
 
+    def _physical_lines(self) -> Iterator[tuple[int, str]]:
+        """Yield the lines with their numbers; of a line that is too long for any limit, its beginning."""
+        number, held = 0, ""
+        for text in self._source.texts():
+            *parts, held = (held + text).split("\n")
+            held = held[:_HELD_CHARACTERS]
+            for part in parts:
+                number += 1
+                yield number, part
+        # Behind the last line end there is no line.
+        if held:
+            yield number + 1, held
 
-def read_items(text: str, name: str, kind: Kind, *, column: str | None, field: str | None) -> Iterator[str]:
-    """Yield the items of a text, stripped; empty ones too.
+    def _without_comments(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+        comment = self._options.comment
+        for number, line in lines:
+            if comment is None or self._inside_row or not line.lstrip(BLANKS).startswith(comment):
+                yield number, line
+            else:
+                self.num_comments += 1
 
-    Args:
-        text: The whole text, with LF line ends.
-        name: What to call it in an error.
-        kind: How its items are laid out.
-        column: Of csv and tsv; see `charrnn.datasets.line_list.read_line_list`.
-        field: Of jsonl.
+    def _open_items(self) -> Iterator[tuple[int, str, Any]]:
+        if self.kind == "lines":
+            return ((line, text, text) for line, text in self._lines)
+        if self.kind == "jsonl":
+            return self._json_lines()
+        if self.kind == "json":
+            return self._json_array()
+        return self._table()
 
-    Raises:
-        InputError: The text is not of its kind, or an item holds what no item can; the line is named.
-    """
-    return _clean_items(_items(text, name, kind, column=column, field=field), name)
+    # csv and tsv
+
+    def _table(self) -> Iterator[tuple[int, str, Any]]:
+        texts = self._sample()
+        separator = _SEPARATOR_LINE.fullmatch(texts[0].strip(BLANKS)) if texts else None
+        if separator:
+            del texts[0]
+            next(self._lines)
+        candidates = separator[1] if separator else "\t" if self.kind == "tsv" else "".join(_DELIMITERS)
+        shares = {delimiter: _table_share(texts, delimiter) for delimiter in candidates}
+        best = max(candidates, key=lambda delimiter: shares[delimiter])
+        is_table = shares[best] > 0.5
+        if (column := self._options.column) is not None:
+            self.delimiter = best if is_table else _fitting_delimiter(texts, candidates, column)
+            return self._column_items(texts, column)
+        if is_table:
+            raise _needs_a_column(self.name, next((row for row in _rows_of(texts, best) if any(row)), ["", ""]))
+        return ((line, self._bare_item(text, line), [text]) for line, text in self._lines)
+
+    def _sample(self) -> list[str]:
+        """Return the first lines but comments, which will be read again."""
+        lines, characters = self._physical_lines(), 0
+        sample: list[tuple[int, str]] = []
+        while len(sample) < _SAMPLE_LINES and characters < _SAMPLE_CHARACTERS and (line := next(lines, None)):
+            sample.append(line)
+            characters += len(line[1])
+        self._lines = self._without_comments(chain(sample, lines))
+        comment = self._options.comment
+        texts = (text for _, text in sample)
+        return [text for text in texts if comment is None or not text.lstrip(BLANKS).startswith(comment)]
+
+    def _column_items(self, sample: list[str], column: str) -> Iterator[tuple[int, str, Any]]:
+        delimiter = self.delimiter or ","
+        rows = [row for row in _rows_of(sample, delimiter) if any(row)]
+        first = rows[0] if rows else [""]
+        index = _column_index(first, self.name, column)
+        has_header = column.strip() != str(index + 1) or _is_header(rows)
+        if has_header:
+            self.header = first
+        return self._cells(delimiter, index, has_header, len(first))
+
+    def _cells(self, delimiter: str, index: int, has_header: bool, width: int) -> Iterator[tuple[int, str, Any]]:
+        for line, cells in self._rows(delimiter):
+            if not any(cell.strip(BLANKS) for cell in cells):
+                yield line, "", cells
+            elif has_header:
+                has_header = False
+            elif len(cells) <= index:
+                raise InputError(
+                    f"{self.name}: line {line:,} has {len(cells)} cells: expected column {index + 1} of {width}, "
+                    f"received {_listed(cells)}. Correct the row, or quote the cell that holds the delimiter"
+                )
+            else:
+                yield line, cells[index], cells
+
+    def _rows(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+        """Yield the rows, each with the number of its first line; a blank line is a row without cells."""
+        begin = last = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal begin, last
+            for last, text in self._lines:
+                begin = begin or last
+                self._inside_row = True
+                # csv needs the line end to keep a newline inside quotes.
+                yield text.removesuffix("\r") + "\n"
+
+        reader = csv.reader(lines(), delimiter=delimiter, skipinitialspace=True, strict=True)
+        try:
+            for cells in reader:
+                yield begin, cells
+                begin, self._inside_row = 0, False
+        except csv.Error as error:
+            if "new-line character" in str(error):
+                raise lone_carriage_return(self.name, last) from error
+            raise InputError(
+                f"{self.name}: line {begin:,} is not a row of csv ({error}): expected cells between "
+                f"{_delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
+            ) from error
+
+    def _bare_item(self, content: str, line: int) -> str:
+        """Return a line of a csv without columns; one that is a single quoted cell as a whole loses its quotes."""
+        stripped = content.strip(BLANKS)
+        if not stripped.startswith('"'):
+            if "\r" in stripped:
+                raise lone_carriage_return(self.name, line)
+            return stripped
+        try:
+            cells = next(csv.reader([stripped], strict=True))
+        except csv.Error as error:
+            if stripped.count('"') % 2 == 0:
+                return stripped
+            raise InputError(
+                f"{self.name}: line {line:,} opens a quote that is not closed on the line: expected an item on one "
+                f"line, received {clipped(stripped)!r}. Close the quote, or name the file .txt to read its lines as "
+                "they are"
+            ) from error
+        return cells[0] if len(cells) == 1 else stripped
+
+    # JSON
+
+    def _json_lines(self) -> Iterator[tuple[int, str, Any]]:
+        for line, content in self._lines:
+            stripped = content.strip(" \t\r")
+            if not stripped:
+                yield line, "", ""
+                continue
+            if "\r" in stripped:
+                raise lone_carriage_return(self.name, line)
+            try:
+                value = json.loads(content)
+            except (ValueError, RecursionError) as error:
+                raise InputError(
+                    f"{self.name}: line {line:,} is not JSON ({_json_reason(error)}): expected one JSON value a line, "
+                    f"received {clipped(content)!r}. Correct the line or leave it out"
+                ) from error
+            yield line, _json_item(value, f"{self.name}: line {line:,}", self._options.field), value
+
+    def _json_array(self) -> Iterator[tuple[int, str, Any]]:
+        for line, value in _array_values(self._lines, self.name):
+            yield line, _json_item(value, f"{self.name}: line {line:,}", self._options.field), value
 
 
 def clipped(text: str, most: int = 60) -> str:
@@ -84,50 +343,186 @@ def clipped(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _items(text: str, name: str, kind: Kind, *, column: str | None, field: str | None) -> Iterator[_Item]:
-    if kind == "lines":
-        return _physical_lines(text)
-    if kind == "jsonl":
-        return _json_items(text, name, field)
-    delimiter = _table_delimiter(text, "\t" if kind == "tsv" else "\t;,")
-    rows = _table_rows(text, name, delimiter) if delimiter else _bare_rows(text, name)
-    if column is not None:
-        return _column_items(list(rows), name, column)
-    if delimiter:
-        raise _needs_a_column(name, next((cells for _, cells in rows if any(cells)), ["", ""]))
-    return ((line, cells[0]) for line, cells in rows)
+def is_invisible(character: str) -> bool:
+    """Tell whether a character does not show, or shows as a blank that is no plain space."""
+    return character != " " and unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
-def _physical_lines(text: str) -> Iterator[_Item]:
-    return enumerate(text.removesuffix("\n").split("\n"), start=1)
+def lone_carriage_return(name: str, line: int) -> InputError:
+    """Return the error for a CR that ends a line without a LF; lines from 1."""
+    return InputError(
+        f"{name}: line {line:,} holds a carriage return that ends a line on its own, as on old Macs: expected LF or "
+        "CRLF. Convert the file, such as with: sed 's/\\r$//' FILE | tr '\\r' '\\n' > NEW"
+    )
 
 
-def _clean_items(items: Iterable[_Item], name: str) -> Iterator[str]:
-    """Strip items, and refuse a character that cannot be inside one: the line boundary, NUL, half a code point."""
-    for line, item in items:
-        stripped = item.strip(_SURROUNDING)
-        if found := _FORBIDDEN.search(stripped):
-            what = "a newline, the end of an item" if found[0] == "\n" else name_character(found[0])
+def _kind_of(source: Source, options: ReadOptions) -> Kind:
+    """Return how items are laid out, and refuse an option that belongs to another kind."""
+    column, field, name = options.column, options.field, source.name
+    if column is not None and field is not None:
+        raise InputError(
+            f"{name}: column {column!r} and field {field!r} were both given. Give column for csv, field for jsonl"
+        )
+    kind = _KIND_OF_SUFFIX.get(Path(source.inner_name.lower()).suffix)
+    if kind is None and (source.path is None or source.size is None):
+        return "csv" if column is not None else "jsonl" if field is not None else "lines"
+    kind = kind or "lines"
+    _refuse_option(name, "column", column, belongs=kind in ("csv", "tsv"), to=".csv and .tsv", kind=kind)
+    _refuse_option(name, "field", field, belongs=kind in ("jsonl", "json"), to=".jsonl, .ndjson and .json", kind=kind)
+    return kind
+
+
+def _refuse_option(name: str, option: str, value: str | None, *, belongs: bool, to: str, kind: str) -> None:
+    if value is not None and not belongs:
+        raise InputError(
+            f"{name}: {option} {value!r} was given, but only {to} files have one and this file is read as "
+            f"{_READ_AS.get(kind, kind)}. Leave {option} out, or rename the file"
+        )
+
+
+def _rows_of(texts: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    """Yield the rows of a sample, with blanks around cells removed; what is no row of csv ends it without an error."""
+    # A stray carriage return ends the parsing of csv with an error; it must not hide that this is a table.
+    lines = (text.replace("\r", " ") + "\n" for text in texts)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    try:
+        for row in islice(reader, _SAMPLE_ROWS):
+            yield [cell.strip(BLANKS) for cell in row]
+    except csv.Error:
+        pass  # Reading the rows will name the line.
+
+
+def _table_share(texts: list[str], delimiter: str) -> float:
+    """Return the share of the first rows that have the most common number of cells; 0 if that is one cell."""
+    widths = Counter(len(row) for row in _rows_of(texts, delimiter))
+    del widths[0]
+    if not widths:
+        return 0.0
+    [(width, count)] = widths.most_common(1)
+    return count / widths.total() if width > 1 else 0.0
+
+
+def _fitting_delimiter(texts: list[str], candidates: str, column: str) -> str | None:
+    """Return the delimiter of a table whose rows have different lengths; None if no row has a delimiter.
+
+    One under which the first row has the column as a name wins; else the one that most rows have.
+    """
+    best, most = None, (False, 0)
+    for delimiter in candidates:
+        rows = [row for row in _rows_of(texts, delimiter) if any(row)]
+        named = bool(rows) and len(rows[0]) > 1 and column.strip() in rows[0]
+        fit = (named, sum(len(row) > 1 for row in rows))
+        if fit > most:
+            best, most = delimiter, fit
+    return best
+
+
+def _column_index(first: list[str], name: str, column: str) -> int:
+    """Return the index, from 0, of a column given by its position, from 1, or by its name."""
+    wanted = column.strip()
+    if wanted in [str(position) for position in range(1, len(first) + 1)]:
+        return int(wanted) - 1
+    if wanted and wanted in first:
+        return first.index(wanted)
+    raise InputError(
+        f"{name} has no column {column!r}: expected a name out of its first row or a position from 1 to {len(first)}; "
+        f"the first row is {_numbered(first)}"
+    )
+
+
+def _is_header(rows: list[list[str]]) -> bool:
+    """Tell whether the first of these rows heads a column of numbers without being a number itself.
+
+    >>> _is_header([["name", "people"], ["Ede", "120,000"]]), _is_header([["Ede", "120,000"], ["Epe", "33,000"]])
+    (True, False)
+    """
+    columns = zip_longest(*rows, fillvalue="")
+    return any(
+        first
+        and not _NUMBER.fullmatch(first)
+        and any(others)
+        and all(_NUMBER.fullmatch(other or "0") for other in others)
+        for first, *others in columns
+    )
+
+
+def _delimiter_name(delimiter: str) -> str:
+    return _DELIMITERS.get(delimiter, repr(delimiter))
+
+
+def _needs_a_column(name: str, first: list[str]) -> InputError:
+    return InputError(
+        f"{name} has {len(first)} columns: expected a list of one item a line, or to be told the column; the first row "
+        f"is {_numbered(first)}. Give column (a name or a position), or name the file .txt to read whole lines"
+    )
+
+
+def _array_values(lines: Iterator[tuple[int, str]], name: str) -> Iterator[tuple[int, Any]]:
+    """Yield the values of a JSON array, each with its line; the array is never held whole."""
+    decode: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().raw_decode
+    buffer = _JsonBuffer(lines)
+    if buffer.next_character() != "[":
+        raise InputError(
+            f'{name}: line {buffer.line:,}: expected a JSON array, such as ["Ede", "Oss"], received '
+            f"{clipped(buffer.text)!r}. Name the file .jsonl if it has one JSON value a line"
+        )
+    buffer.position += 1
+    while (character := buffer.next_character()) != "]":
+        line = buffer.line
+        while True:
+            try:
+                value, end = decode(buffer.text, buffer.position)
+                break
+            except (ValueError, RecursionError) as error:
+                if isinstance(error, RecursionError) or not buffer.read_more():
+                    raise InputError(
+                        f"{name}: line {line:,} is not JSON ({_json_reason(error)}): expected the values of an array, "
+                        f"received {clipped(buffer.text[buffer.position :]) or 'the end of the file'!r}. Correct it"
+                    ) from error
+        buffer.position = end
+        yield line, value
+        if (character := buffer.next_character()) == ",":
+            buffer.position += 1
+        elif character != "]":
             raise InputError(
-                f"{name}: line {line:,}: an item holds {what}: expected text on one line, received "
-                f"{clipped(stripped)!r}. Replace it or leave the item out"
+                f"{name}: line {buffer.line:,}: expected a comma or the end of the array behind a value, received "
+                f"{clipped(buffer.text[buffer.position :]) or 'the end of the file'!r}. Correct it"
             )
-        yield stripped
 
 
-def _json_items(text: str, name: str, field: str | None) -> Iterator[_Item]:
-    for line, content in _physical_lines(text):
-        if not content.strip(_SURROUNDING):
-            yield line, ""
-            continue
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"{name}: line {line:,} is not JSON ({_json_reason(error)}): expected one JSON value a line, received "
-                f"{clipped(content)!r}. Correct the line or leave it out"
-            ) from error
-        yield line, _json_item(value, f"{name}: line {line:,}", field)
+class _JsonBuffer:
+    """What was read of a JSON file and not used yet."""
+
+    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
+        self._lines = lines
+        self.text, self.position, self._line = "", 0, 1
+
+    @property
+    def line(self) -> int:
+        """The number of the line at the position."""
+        return self._line + self.text.count("\n", 0, self.position)
+
+    def next_character(self) -> str:
+        """Move on to the next character that is no blank, and return it; "" at the end."""
+        while True:
+            while self.position < len(self.text) and self.text[self.position] in " \t\r\n":
+                self.position += 1
+            if self.position < len(self.text):
+                return self.text[self.position]
+            if not self.read_more():
+                return ""
+
+    def read_more(self) -> bool:
+        """Drop what was used, and read on: as much again as is waiting, so that a long value costs no square."""
+        self._line, self.text, self.position = self.line, self.text[self.position :], 0
+        parts, wanted = [self.text], max(len(self.text), 1)
+        for _, line in self._lines:
+            parts.append(line + "\n")
+            wanted -= len(line) + 1
+            if wanted <= 0:
+                break
+        self.text = "".join(parts)
+        return len(parts) > 1
 
 
 def _json_reason(error: Exception) -> str:
@@ -162,136 +557,6 @@ def _json_item(value: Any, where: str, field: str | None) -> str:
 def _json_type(value: Any) -> str:
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
-
-
-def _table_delimiter(text: str, candidates: str) -> str | None:
-    """Return the delimiter by which most rows have the same two or more cells, or None for a list of bare lines.
-
-    Of equals the first candidate wins: tab, then semicolon, then comma, which is more often part of a cell.
-    """
-    shares = {delimiter: _table_share(text, delimiter) for delimiter in candidates}
-    best = max(candidates, key=lambda delimiter: shares[delimiter])
-    return best if shares[best] > 0.5 else None
-
-
-def _table_share(text: str, delimiter: str) -> float:
-    """Return the share of the first rows that have the most common number of cells; 0 if that is one cell."""
-    # A stray carriage return ends the parsing of csv with an error; it must not hide that this is a table.
-    reader = csv.reader(_lines_with_ends(text.replace("\r", " ")), delimiter=delimiter, skipinitialspace=True)
-    widths: Counter[int] = Counter()
-    try:
-        for row in islice(reader, _TABLE_SAMPLE_ROWS):
-            widths[len(row)] += 1
-    except csv.Error:
-        pass  # What was counted up to there decides; reading the rows will name the line.
-    del widths[0]
-    if not widths:
-        return 0.0
-    [(width, count)] = widths.most_common(1)
-    return count / widths.total() if width > 1 else 0.0
-
-
-def _lines_with_ends(text: str) -> io.StringIO:
-    # csv needs the line ends to keep a newline inside quotes; newline="\n" ends lines at LF only.
-    return io.StringIO(text, newline="\n")
-
-
-def _table_rows(text: str, name: str, delimiter: str) -> Iterator[_Row]:
-    """Yield the rows, each with the number of its first line; a blank line is a row without cells."""
-    reader = csv.reader(_lines_with_ends(text), delimiter=delimiter, skipinitialspace=True, strict=True)
-    line = 1
-    try:
-        for row in reader:
-            yield line, [cell.strip(_SURROUNDING) for cell in row]
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{name}: line {line:,} is not a row of csv ({error}): expected cells between "
-            f"{_delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
-        ) from error
-
-
-def _delimiter_name(delimiter: str) -> str:
-    return {"\t": "tab", ";": "semicolon", ",": "comma"}[delimiter]
-
-
-def _bare_rows(text: str, name: str) -> Iterator[_Row]:
-    return ((line, [_bare_item(content, name, line)]) for line, content in _physical_lines(text))
-
-
-def _bare_item(content: str, name: str, line: int) -> str:
-    """Return a line of a csv without columns; one that is a single quoted cell as a whole loses its quotes."""
-    stripped = content.strip(_SURROUNDING)
-    if not stripped.startswith('"'):
-        return stripped
-    try:
-        cells = next(csv.reader([stripped], strict=True))
-    except csv.Error as error:
-        if stripped.count('"') % 2 == 0:
-            return stripped
-        raise InputError(
-            f"{name}: line {line:,} opens a quote that is not closed on the line: expected an item on one line, "
-            f"received {clipped(stripped)!r}. Close the quote, or name the file .txt to read its lines as they are"
-        ) from error
-    return cells[0] if len(cells) == 1 else stripped
-
-
-def _column_items(rows: list[_Row], name: str, column: str) -> Iterator[_Item]:
-    header = next((row for row in rows if any(row[1])), (1, [""]))
-    index = _column_index(header[1], name, column)
-    by_position = column.strip() == str(index + 1)
-    skipped = None if by_position and not _is_header([cells for _, cells in rows if any(cells)]) else header
-    for row in rows:
-        if row is not skipped:
-            yield row[0], _cell(row, index, header, name)
-
-
-def _column_index(first: list[str], name: str, column: str) -> int:
-    """Return the index, from 0, of a column given by its position, from 1, or by its name."""
-    wanted = column.strip()
-    if wanted in [str(position) for position in range(1, len(first) + 1)]:
-        return int(wanted) - 1
-    if wanted and wanted in first:
-        return first.index(wanted)
-    raise InputError(
-        f"{name} has no column {column!r}: expected a name out of its first row or a position from 1 to {len(first)}; "
-        f"the first row is {_numbered(first)}"
-    )
-
-
-def _is_header(rows: list[list[str]]) -> bool:
-    """Tell whether the first of these rows heads a column of numbers without being a number itself.
-
-    >>> _is_header([["name", "people"], ["Ede", "120,000"]]), _is_header([["Ede", "120,000"], ["Epe", "33,000"]])
-    (True, False)
-    """
-    columns = zip(*rows, strict=False)
-    return any(
-        first
-        and not _NUMBER.fullmatch(first)
-        and any(others)
-        and all(_NUMBER.fullmatch(other or "0") for other in others)
-        for first, *others in columns
-    )
-
-
-def _cell(row: _Row, index: int, header: _Row, name: str) -> str:
-    line, cells = row
-    if not any(cells):
-        return ""
-    if len(cells) != len(header[1]):
-        raise InputError(
-            f"{name}: line {line:,} has {len(cells)} cells: expected {len(header[1])} as in line {header[0]:,}, "
-            f"received {_listed(cells)}. Correct the row, or quote the cell that holds the delimiter"
-        )
-    return cells[index]
-
-
-def _needs_a_column(name: str, first: list[str]) -> InputError:
-    return InputError(
-        f"{name} has {len(first)} columns: expected a list of one item a line, or to be told the column; the first row "
-        f"is {_numbered(first)}. Give column (a name or a position), or name the file .txt to read whole lines"
-    )
 
 
 def _listed(names: Iterable[str], most: int = 8) -> str:

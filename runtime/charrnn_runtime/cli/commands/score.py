@@ -14,15 +14,28 @@ from charrnn_runtime.model import Model
 from charrnn_runtime.results import LineScore
 
 if TYPE_CHECKING:
-    from charrnn_runtime.core.scored_files import Row, ScoredFile
+    from charrnn_runtime.core.line_files import Item, LineFile, ReadOptions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the file, what is read of it, and which lines are shown."""
     add = parser.add_argument
-    add("file", type=Path, metavar="FILE", help="one line each (.txt), .csv/.tsv, .jsonl, any of them .gz, or - ")
+    add(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="one line each (.txt), .csv/.tsv, .jsonl or .json, also packed (.gz, .bz2, .xz, .zip), or -",
+    )
     add("--column", metavar="NAME", help="csv/tsv: name, or number from 1, of the column")
-    add("--field", metavar="NAME", help="jsonl: name of the field")
+    add("--field", metavar="NAME", help="jsonl and json: name of the field")
+    add("--comment", metavar="MARK", help="leave out lines that begin with this, such as '#'")
+    add(
+        "--max-line-length",
+        type=int,
+        metavar="N",
+        help="longest line in characters (default: 2,000; of a model of running text 1,000,000)",
+    )
+    add("--skip-long", action="store_true", help="leave out lines that are longer, instead of refusing the file")
     add("--json", action="store_true", help="write JSON objects, whatever the file is")
     add("--characters", action="store_true", help="the bits of each character as well, the end of the line last")
     add(
@@ -61,23 +74,39 @@ def run(options: argparse.Namespace, model: Model) -> None:
             "export it again from its run, and name the bundle or a file of it"
         )
     # Here, since only this command needs csv and gzip: every other one starts sooner without them.
-    from charrnn_runtime.core import scored_files
+    from charrnn_runtime.cli.scored_rows import ScoredRows
+    from charrnn_runtime.core.line_files import LineFile
 
-    column = None if options.column is None else terminal.as_utf8(options.column)
-    field = None if options.field is None else terminal.as_utf8(options.field)
-    file = scored_files.open_file(options.file, column=column, field=field, as_json=options.json)
-    write = terminal.line_writer(raw=file.is_json)
-    if (header := file.header(_names(options, model))) is not None:
+    file = LineFile(options.file, _read_options(options, model))
+    rows = ScoredRows(file, as_json=options.json)
+    write = terminal.line_writer(raw=rows.is_json)
+    if (header := rows.header(_names(options, model))) is not None:
         write(header)
     total = _Total()
     with terminal.progress(None, "lines") as step:
-        for row, score in _scored(file, model, options):
+        for item, score in _scored(file, model, options):
             is_shown = _is_shown(score, options)
             total.add(score, is_shown)
             if is_shown:
-                write(file.render(row, _values(score, options)))
+                write(rows.render(item, _values(score, options)))
             step()
-    print(total.summary(), file=sys.stderr)
+    print(total.summary(file), file=sys.stderr)
+
+
+def _read_options(options: argparse.Namespace, model: Model) -> "ReadOptions":
+    from charrnn_runtime.core.line_files import LONGEST_MAX_LINE_LENGTH, ReadOptions
+
+    longest = options.max_line_length
+    if longest is None:
+        # A running text has no lines of its own, and its paragraphs are long.
+        longest = ReadOptions.max_line_length if model.description.mode == "lines" else LONGEST_MAX_LINE_LENGTH
+    return ReadOptions(
+        column=None if options.column is None else terminal.as_utf8(options.column),
+        field=None if options.field is None else terminal.as_utf8(options.field),
+        comment=None if options.comment is None else terminal.as_utf8(options.comment),
+        max_line_length=longest,
+        skip_long=options.skip_long,
+    )
 
 
 class _Total:
@@ -93,23 +122,25 @@ class _Total:
         self.num_characters += score.num_characters
         self.nats -= score.log_probability
 
-    def summary(self) -> str:
+    def summary(self, file: "LineFile") -> str:
+        left_out = f"; {file.num_comments:,} comments left out" if file.num_comments else ""
+        left_out += f"; {file.num_long:,} lines too long and left out" if file.num_long else ""
         if not self.num_lines:
-            return "scored no lines"
+            return f"scored no lines{left_out}"
         shown = "" if self.num_shown == self.num_lines else f"; {self.num_shown:,} lines shown"
         return (
             f"scored {self.num_lines:,} lines, {self.num_characters:,} characters: "
-            f"{summaries.loss_in_words(self.nats / self.num_characters)}{shown}"
+            f"{summaries.loss_in_words(self.nats / self.num_characters)}{shown}{left_out}"
         )
 
 
-def _scored(file: "ScoredFile", model: Model, options: argparse.Namespace) -> Iterator[tuple["Row", LineScore]]:
-    waiting: deque[Row] = deque()
+def _scored(file: "LineFile", model: Model, options: argparse.Namespace) -> Iterator[tuple["Item", LineScore]]:
+    waiting: deque[Item] = deque()
 
     def texts() -> Iterator[str]:
-        for row in file.rows():
-            waiting.append(row)
-            yield row.text
+        for item in file.items():
+            waiting.append(item)
+            yield item.text
 
     scores = model.scores(texts(), unknown=options.unknown, batch_size=options.batch_size, num_workers=options.workers)
     for score in scores:

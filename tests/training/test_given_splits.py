@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.datasets.given_splits import HeldOutFiles
-from charrnn.datasets.split import Given, split_lines
+from charrnn.datasets.split import GivenSplits, split_lines
 from charrnn.options import TrainingOptions
 from charrnn.runs.config import CONFIG, read_config
 from charrnn.training.job import TrainingJob
+from charrnn_runtime.core.line_files import ReadOptions
 from charrnn_runtime.errors import InputError, ModelFileError
 
 TENTHS: dict[str, Any] = {"seed": 0, "validation_share": 0.1, "test_share": 0.1, "max_held_out": 1000}
@@ -35,10 +35,11 @@ class Folder:
         return str(file)
 
     def prepare(self, source: str = "list.txt", **how: Any) -> TrainingJob:
-        sides = HeldOutFiles(*(how.pop(side, None) for side in ("validation", "test")))
-        reading = {name: how.pop(name) for name in ("column", "field", "force") if name in how}
-        options = TrainingOptions(**how)
-        return TrainingJob.prepare(str(self.path / source), self.path / "run", options, held_out=sides, **reading)
+        given = {split: how.pop(split) for split in ("validation", "test") if split in how}
+        read = ReadOptions(**{name: how.pop(name) for name in ("column", "field") if name in how})
+        force, options = how.pop("force", False), TrainingOptions(**how)
+        source = str(self.path / source)
+        return TrainingJob.prepare(source, self.path / "run", options, given=given, read=read, force=force)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def folder(tmp_path: Path) -> Folder:
 def test_no_line_stands_on_two_sides_unless_copies_are_kept(
     validation: list[str], test: list[str], with_validation: bool
 ) -> None:
-    sides = Given(tuple(validation) if with_validation else None, tuple(test))
+    sides = GivenSplits(tuple(validation) if with_validation else None, tuple(test))
     if set(validation) <= set(test) and with_validation:
         with pytest.raises(InputError, match="no validation line is left"):
             sides.without_duplicates()
@@ -64,14 +65,14 @@ def test_no_line_stands_on_two_sides_unless_copies_are_kept(
 
 @given(some_places, some_places)
 def test_with_copies_kept_every_side_is_as_it_was_given(validation: list[str], test: list[str]) -> None:
-    sides = Given(tuple(validation), tuple(test))
+    sides = GivenSplits(tuple(validation), tuple(test))
     split = split_lines(PLACES * 2, given=sides, keep_duplicates=True, **TENTHS)
     assert (split.validation, split.test) == (tuple(validation), tuple(test))
     assert sorted(split.train) == sorted(PLACES * 2)
 
 
 def test_the_side_without_a_file_is_split_off_by_the_seed() -> None:
-    test = Given(None, ("Ede", "Epe"))
+    test = GivenSplits(None, ("Ede", "Epe"))
     one, again, other = (split_lines(PLACES, given=test, **{**TENTHS, "seed": seed}) for seed in (1, 1, 2))
     assert one == again
     assert set(one.validation) != set(other.validation)
@@ -79,7 +80,7 @@ def test_the_side_without_a_file_is_split_off_by_the_seed() -> None:
 
 
 def test_the_limit_on_held_out_lines_is_one_on_the_seeded_split_alone() -> None:
-    split = split_lines(PLACES, given=Given(None, tuple(PLACES[:30])), **{**TENTHS, "max_held_out": 2})
+    split = split_lines(PLACES, given=GivenSplits(None, tuple(PLACES[:30])), **{**TENTHS, "max_held_out": 2})
     assert (len(split.train), len(split.validation), len(split.test)) == (28, 2, 30)
 
 
@@ -87,9 +88,9 @@ def test_a_run_trains_on_nothing_that_its_files_hold_out(folder: Folder) -> None
     test = folder.write("test.txt", ["plaats 100", "plaats 99", "plaats 100", "plaats 101"])
     validation = folder.write("validation.txt", ["plaats 99", "plaats 102", "plaats 98"])
     job = folder.prepare(validation=validation, test=test)
-    assert job.sides.split.test == ("plaats 100", "plaats 99", "plaats 101")
-    assert job.sides.split.validation == ("plaats 102", "plaats 98")
-    assert sorted(job.sides.split.train) == PLACES[3:]
+    assert job.dataset.split.test == ("plaats 100", "plaats 99", "plaats 101")
+    assert job.dataset.split.validation == ("plaats 102", "plaats 98")
+    assert sorted(job.dataset.split.train) == PLACES[3:]
     # Of the test both copies of 100, and 101; of the validation lines 99, which is tested, and 102, which is listed.
     assert job.run.config.data.duplicates_across_sides == 5
 
@@ -97,7 +98,7 @@ def test_a_run_trains_on_nothing_that_its_files_hold_out(folder: Folder) -> None
 def test_copies_on_two_sides_are_kept_and_counted_when_that_is_asked_for(folder: Folder) -> None:
     test = folder.write("test.txt", PLACES[:7])
     job = folder.prepare(test=test, validation=folder.write("validation.txt", ["plaats 1"]), keep_duplicates=True)
-    assert (len(job.sides.split.train), job.sides.split.test) == (60, tuple(PLACES[:7]))
+    assert (len(job.dataset.split.train), job.dataset.split.test) == (60, tuple(PLACES[:7]))
     stored = json.loads((job.run.path / CONFIG).read_text("utf-8"))["data"]
     assert stored["duplicates_across_sides"] == 7
     assert stored["held_out"]["test"]["source"] == "test.txt"
@@ -112,14 +113,14 @@ def test_held_out_files_are_read_as_the_list_is(folder: Folder) -> None:
         folder.prepare("list.csv", test=str(folder.path / "test.csv"), column="plaats", lowercase=True)
     (folder.path / "test.csv").write_text("plaats,jaar\nEE77,1999\n", encoding="utf-8")
     job = folder.prepare("list.csv", test=str(folder.path / "test.csv"), column="plaats", lowercase=True)
-    assert job.sides.split.test == ("ee77",)
+    assert job.dataset.split.test == ("ee77",)
     with pytest.raises(InputError, match=r"test\.txt: column 'plaats' was given"):
         folder.prepare("list.csv", test=folder.write("test.txt", ["ee1"]), column="plaats")
 
 
 def test_held_out_characters_do_not_enter_the_vocabulary(folder: Folder) -> None:
     job = folder.prepare(test=folder.write("test.txt", ["plaats 7", "taal"]))
-    assert job.vocabulary.characters == "\n" + "".join(sorted(set("".join(PLACES))))
+    assert job.dataset.vocabulary.characters == "\n" + "".join(sorted(set("".join(PLACES))))
     for side in ("validation", "test"):
         file = folder.write("other.txt", ["plaats 7", "plaats €", "plaatş"])
         message = rf"other\.txt: '€' \(U\+20AC, EURO SIGN\) in 'plaats €' .*{side} lines .*received 2 with others"

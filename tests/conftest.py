@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import settings
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = runpy.run_path(str(GOLDEN / "make_golden.py"))
+TOOLS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "tools.py")))
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A job in the background of a shell ignores Ctrl-C, and so would the commands that the tests start.
@@ -84,22 +86,53 @@ def exported(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _skip_for(trouble: str | None) -> None:
+    if trouble is not None:
+        pytest.skip(trouble)
+
+
 @pytest.fixture(scope="session")
-def c_bundle(tiny_two: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def need_compiler() -> Callable[..., None]:
+    """Skip unless a compiler compiles, links and runs: its name and the flags in."""
+    return lambda *command: _skip_for(TOOLS.compiler_trouble(*command))
+
+
+@pytest.fixture(scope="session")
+def c_compiler(need_compiler: Callable[..., None]) -> str:
+    """The C compiler that the runtime finds, which compiles and loads a library; skips where there is none."""
+    from charrnn_runtime.engines.c_engine import FLAGS, find_compiler
+    from charrnn_runtime.errors import EngineMissingError
+
+    try:
+        command = find_compiler()
+    except EngineMissingError as error:
+        pytest.skip(str(error))
+    need_compiler(*command, *FLAGS, "-fPIC", "-shared")
+    return command[0]
+
+
+@pytest.fixture(scope="session")
+def need_make() -> None:
+    """Skip unless make builds and the program runs."""
+    _skip_for(TOOLS.make_trouble())
+
+
+@pytest.fixture(scope="session")
+def need_node() -> Callable[[Path], None]:
+    """Skip unless node loads onnxruntime-web: the folder where that is installed in."""
+    return lambda folder: _skip_for(TOOLS.node_trouble(folder))
+
+
+@pytest.fixture(scope="session")
+def c_bundle(tiny_two: Any, c_compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the tiny model of two layers with weights for numpy and both kinds of C; not to be written to."""
     from charrnn_export.bundle import export_bundle
     from charrnn_export.targets import Target
     from charrnn_export.writers import ExportSource
-    from charrnn_runtime.engines.c_engine import find_compiler
-    from charrnn_runtime.errors import EngineMissingError
 
-    try:
-        find_compiler()
-    except EngineMissingError as error:
-        pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("with C")
-    original = ExportSource(tiny_two.weights, tiny_two.step, tiny_two.description, tiny_two.held_out)
-    export_bundle(original, folder, [Target("npz"), Target("c"), Target("c", "int8")], max_cost=1.0)
+    source = ExportSource(tiny_two.weights, tiny_two.step, tiny_two.description, tiny_two.held_out)
+    export_bundle(source, folder, [Target("npz"), Target("c"), Target("c", "int8")], max_cost=1.0)
     return folder
 
 

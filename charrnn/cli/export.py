@@ -1,8 +1,9 @@
 """`charrnn export`."""
 
+import contextlib
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from charrnn.cli.extras import load_tensorflow, require
 from charrnn_export.targets import Target, choose
 from charrnn_runtime.bundle.locate import newest_run, read_run
 from charrnn_runtime.bundle.manifest import NOT_CHECKED
+from charrnn_runtime.core.progress import Advance
 from charrnn_runtime.errors import EngineMissingError, InputError
 
 
@@ -93,12 +95,22 @@ def export(
         max_cost=max_cost,
         verify=not no_verify,
         share_held_out=not no_held_out,
-        report=lambda message: print(message, file=sys.stderr),
+        stages=_PrintedStages(),
     )
     for name, files in manifest.models().items():
         entries = [manifest.files[file] for file in files]
         print(f"{bundle / name}  {sum(entry.bytes for entry in entries):,} bytes  {_in_words(entries[0].parity)}")
     print(f"next: charrnn sample {folder}", file=sys.stderr)
+
+
+class _PrintedStages:
+    """Prints the name of each stage to stderr."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: float | None = None) -> Iterator[Advance]:
+        """Print the stage when it begins."""
+        print(name, file=sys.stderr)
+        yield lambda amount: None
 
 
 def _check_compiler(targets: Sequence[Target], no_verify: bool) -> None:
@@ -121,7 +133,7 @@ def _check_compiler(targets: Sequence[Target], no_verify: bool) -> None:
 def _in_words(parity: Mapping[str, Any]) -> str:
     if parity == NOT_CHECKED:
         return "parity NOT CHECKED (--no-verify): `make check` in that folder repeats what the trained model said"
-    return "parity ok: " + ", ".join([*_step_in_words(parity), *_loop_in_words(parity.get("generate"))])
+    return "parity ok: " + ", ".join([*_step_in_words(parity), *_generator_in_words(parity.get("generate"))])
 
 
 def _step_in_words(parity: Mapping[str, Any]) -> list[str]:
@@ -139,7 +151,7 @@ def _step_in_words(parity: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _loop_in_words(parity: Mapping[str, Any] | None) -> list[str]:
+def _generator_in_words(parity: Mapping[str, Any] | None) -> list[str]:
     if parity is None:
         return []
     return [

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from charrnn_runtime.engines.c_engine import find_compiler
-from charrnn_runtime.errors import EngineMissingError
-
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "microcontrollers.md").read_text(encoding="utf-8")
 
 
@@ -29,11 +26,9 @@ def no_compiler(tmp_path: Path) -> dict[str, str]:
     return {"PATH": str(tmp_path / "nothing"), "CC": ""}
 
 
-def test_the_commands_of_the_document_write_c_that_says_the_same_from_python(charrnn, reader: Path) -> None:
-    try:
-        find_compiler()
-    except EngineMissingError as error:
-        pytest.skip(str(error))
+def test_the_commands_of_the_document_write_c_that_says_the_same_from_python(
+    charrnn, reader: Path, c_compiler: str, need_make: None
+) -> None:
     commands = re.findall(r"^    charrnn (export .*)$", DOCUMENT, re.MULTILINE)
     (inside,) = re.findall(r"^    cd (.*)$", DOCUMENT, re.MULTILINE)
     assert commands == ["export artifacts/names --format c --precision int8"]

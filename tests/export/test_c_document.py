@@ -4,14 +4,14 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from charrnn_export.c_format.sources import rounded_to_int8
+from charrnn_export.c_format.weights_header import rounded_to_int8
 from charrnn_runtime.core.step import NumpyStep
-from charrnn_runtime.engines.c_engine import find_compiler
 from charrnn_runtime.model import Model
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "microcontrollers.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def folder(c_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(c_bundle / "c-int8", tmp_path_factory.mktemp("reader") / "c-int8"))
 
 
-def test_the_sampler_says_what_the_python_runtime_says(folder: Path, tiny_two: Any) -> None:
+def test_the_sampler_says_what_the_python_runtime_says(folder: Path, tiny_two: Any, need_make: None) -> None:
     subprocess.run(["make", "-s"], cwd=folder, check=True)
     (command,) = re.findall(r"^    (\./sample -n .*)$", DOCUMENT, re.MULTILINE)
     said = subprocess.run(
@@ -48,15 +48,16 @@ def test_the_sampler_says_what_the_python_runtime_says(folder: Path, tiny_two: A
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_the_c_for_boards_compiles(folder: Path, number: int) -> None:
+def test_the_c_for_boards_compiles(
+    folder: Path, number: int, c_compiler: str, need_compiler: Callable[..., None]
+) -> None:
     language, block = BLOCKS[number]
     (folder / "zephyr").mkdir(exist_ok=True)
     (folder / "zephyr" / "kernel.h").write_text(KERNEL, encoding="utf-8")
     source = folder / f"block.{language}"
     source.write_text((ARDUINO if language == "cpp" else "") + block, encoding="utf-8")
-    compiler = shutil.which("g++") if language == "cpp" else find_compiler()[0]
-    if compiler is None:
-        pytest.skip("g++ is not installed here")
+    compiler = "g++" if language == "cpp" else c_compiler
+    need_compiler(compiler, "-Wall", "-Wextra", "-Werror")
     flags = ["-Wall", "-Wextra", "-Werror", f"-I{folder}", "-c", "-o", folder / "block.o"]
     done = subprocess.run([compiler, *flags, source], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 import ctypes
 import math
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn_export.c_format.sources import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, convert, rounded_to_int8
+from charrnn_export.c_format.sources import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, convert
+from charrnn_export.c_format.weights_header import rounded_to_int8
 from charrnn_export.parity import FP32, Tolerance, check_parity
 from charrnn_runtime.bundle import golden as transcripts
 from charrnn_runtime.bundle.manifest import MANIFEST_NAME
 from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
-from charrnn_runtime.engines.c_engine import CStep, compile_c, find_compiler
+from charrnn_runtime.engines.c_engine import CStep, compile_c
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError, OperationError, ParityError
 from charrnn_runtime.model import Model
 from charrnn_runtime.sampling.draw import SamplingOptions, draw
@@ -31,10 +31,16 @@ ERRORS = {"token": -1, "utf8": -2, "character": -3, "buffer": -4, "option": -5, 
 
 
 @pytest.fixture(scope="session", params=["gcc", "clang"])
-def compiler(request):
-    if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed here: .ci/run installs it")
+def compiler(request, need_compiler):
+    need_compiler(request.param, *STRICT, "-O3", "-march=native", "-ffp-contract=fast")
+    need_compiler(request.param, "-std=c99", "-O2", "-fPIC", "-shared")
     return request.param
+
+
+@pytest.fixture(scope="session")
+def sanitizing_compiler(compiler, need_compiler):
+    need_compiler(compiler, *STRICT, "-O1", *SANITIZE)
+    return compiler
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])
@@ -155,9 +161,9 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="session")
-def sampler(tiny, precision, sources, compiler, tmp_path_factory):
+def sampler(tiny, precision, sources, sanitizing_compiler, tmp_path_factory):
     """The sampler with address and undefined-behaviour checks on."""
-    return built_sampler(sources, tmp_path_factory.mktemp("c"), compiler, "-O1", *SANITIZE)
+    return built_sampler(sources, tmp_path_factory.mktemp("c"), sanitizing_compiler, "-O1", *SANITIZE)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -167,9 +173,7 @@ def test_the_same_seed_gives_the_same_text_as_the_python_runtime(tiny, precision
     assert names == expected_model(tiny, precision).sample(200, seed=2**64 - 1, **arguments)
 
 
-def test_the_makefile_builds_a_sampler_that_scores_as_the_runtime_does(tiny_two, tmp_path):
-    if shutil.which("make") is None:
-        pytest.skip("make is not installed here")
+def test_the_makefile_builds_a_sampler_that_scores_as_the_runtime_does(tiny_two, need_make, tmp_path):
     folder = written(convert(tiny_two.weights, tiny_two.description), tmp_path / "c")
     subprocess.run(["make", "-s"], cwd=folder, check=True, capture_output=True)
     for line in ("dries", "", "té🏙"):
@@ -212,8 +216,9 @@ def described(tiny, precision):
     return replace(tiny.description, golden=transcript)
 
 
-def test_the_sampler_repeats_the_transcript_without_python(tiny, precision, described, compiler, tmp_path):
-    program = built_sampler(convert(tiny.weights, described, precision), tmp_path, compiler, "-O1", *SANITIZE)
+def test_the_sampler_repeats_the_transcript_without_python(tiny, precision, described, sanitizing_compiler, tmp_path):
+    described_sources = convert(tiny.weights, described, precision)
+    program = built_sampler(described_sources, tmp_path, sanitizing_compiler, "-O1", *SANITIZE)
     assert said(program, "-v") == ["verified: 9 lines are what the model said when it was exported"]
 
 
@@ -225,23 +230,25 @@ def test_the_sampler_repeats_the_transcript_without_python(tiny, precision, desc
         (lambda golden: replace(golden, log_probabilities=((-1.0,),) * 8), " nats in the transcript, here "),
     ],
 )
-def test_a_model_that_says_something_else_than_its_transcript_is_noticed(tiny_two, tmp_path, change, message):
+def test_a_model_that_says_something_else_than_its_transcript_is_noticed(
+    tiny_two, c_compiler, tmp_path, change, message
+):
     transcript = transcripts.record(tiny_two.step, tiny_two.vocabulary, stop_at_boundary=True)
     description = replace(tiny_two.description, golden=change(transcript))
-    program = built_sampler(convert(tiny_two.weights, description), tmp_path, find_compiler()[0], "-O1")
+    program = built_sampler(convert(tiny_two.weights, description), tmp_path, c_compiler, "-O1")
     done = subprocess.run([program, "-v"], capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
 
 
-def test_of_an_integer_model_other_lines_are_told_and_other_probabilities_refused(tiny_two, tmp_path):
+def test_of_an_integer_model_other_lines_are_told_and_other_probabilities_refused(tiny_two, c_compiler, tmp_path):
     """Rounding may turn a drawn character on another processor, after which the lines have nothing in common."""
 
     def verified(change):
         transcript = transcripts.record(expected_step(tiny_two, "int8"), tiny_two.vocabulary, stop_at_boundary=True)
         transcript = replace(transcript, tolerance=0.01, same_text=False)
         sources = convert(tiny_two.weights, replace(tiny_two.description, golden=change(transcript)), "int8")
-        program = built_sampler(sources, tmp_path, find_compiler()[0], "-O1")
+        program = built_sampler(sources, tmp_path, c_compiler, "-O1")
         return subprocess.run([program, "-v"], capture_output=True, encoding="utf-8", check=False)
 
     other = verified(lambda golden: replace(golden, greedy=golden.greedy + "d"))
@@ -261,9 +268,9 @@ def test_a_model_without_a_transcript_says_so(sampler):
     assert done.stderr == "sample: this model carries no transcript: `charrnn export` adds one\n"
 
 
-def test_in_text_mode_the_newline_is_a_character_like_any_other(tiny_one, tmp_path):
+def test_in_text_mode_the_newline_is_a_character_like_any_other(tiny_one, c_compiler, tmp_path):
     description = replace(tiny_one.description, mode="text", max_length=120)
-    program = built_sampler(convert(tiny_one.weights, description), tmp_path, find_compiler()[0], "-O1")
+    program = built_sampler(convert(tiny_one.weights, description), tmp_path, c_compiler, "-O1")
     (text,) = Model(tiny_one.step, description, Path("x"), "numpy", Path("x")).sample(1, prefix="d\n", seed=3)
     assert text.count("\n") > 1
     assert "\n".join(said(program, "-n", 1, "-s", 3, "-p", "d\n")) == text
@@ -300,10 +307,10 @@ def pointer(array):
 
 
 @pytest.fixture(scope="session")
-def library(tiny, tmp_path_factory):
+def library(tiny, c_compiler, tmp_path_factory):
     """The float export as a shared library."""
     folder = written(convert(tiny.weights, tiny.description), tmp_path_factory.mktemp("library"))
-    compile_c([*find_compiler(), "-std=c99", "-O2", "-fPIC", "-shared", folder / SOURCE, "-o", folder / "m.so", "-lm"])
+    compile_c([c_compiler, "-std=c99", "-O2", "-fPIC", "-shared", folder / SOURCE, "-o", folder / "m.so", "-lm"])
     loaded = ctypes.CDLL(str(folder / "m.so"))
     loaded.charrnn_seed.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64]
     loaded.charrnn_uniform.argtypes, loaded.charrnn_uniform.restype = [ctypes.c_void_p], ctypes.c_double
@@ -504,27 +511,26 @@ def test_without_a_compiler_the_message_says_what_to_install(tiny_one, monkeypat
         CStep(convert(tiny_one.weights, tiny_one.description), compiler=["./absent"])
 
 
-def test_what_a_compiler_refuses_is_said_in_one_line(tiny_one):
+def test_what_a_compiler_refuses_is_said_in_one_line(tiny_one, c_compiler):
     sources = {**convert(tiny_one.weights, tiny_one.description), SOURCE: b"int x = ;\n"}
     with pytest.raises(OperationError, match=r"^the C compiler \S+ failed: .*charrnn_model.c:1:\d+: error: expected"):
         CStep(sources)
 
 
-def test_a_header_without_sizes_is_damaged(tiny_one):
+def test_a_header_without_sizes_is_damaged(tiny_one, c_compiler):
     sources = {**convert(tiny_one.weights, tiny_one.description), HEADER: b"#define CHARRNN_VOCAB_SIZE 12\n"}
     with pytest.raises(ModelFileError, match=r"^charrnn_model.h is damaged: expected a definition of CHARRNN_UNITS, "):
         CStep(sources)
 
 
-def test_the_header_can_be_used_from_c_plus_plus(tiny_one, tmp_path):
-    if shutil.which("g++") is None:
-        pytest.skip("g++ is not installed here")
+def test_the_header_can_be_used_from_c_plus_plus(tiny_one, c_compiler, need_compiler, tmp_path):
+    need_compiler("g++", "-Wall", "-Wextra", "-Werror")
     folder = written(convert(tiny_one.weights, tiny_one.description), tmp_path)
     (folder / "use.cpp").write_text(
         f'#include "{HEADER}"\n'
         "int main() { charrnn_state state; charrnn_request request = CHARRNN_REQUEST; char line[CHARRNN_LINE_BYTES];\n"
         "  return charrnn_sample(&state, &request, line, sizeof line) < 0; }\n"
     )
-    compile_c(["gcc", "-c", "-std=c99", folder / SOURCE, "-o", folder / "model.o"])
+    compile_c([c_compiler, "-c", "-std=c99", folder / SOURCE, "-o", folder / "model.o"])
     compile_c(["g++", "-Wall", "-Wextra", "-Werror", folder / "use.cpp", folder / "model.o", "-o", folder / "use"])
     subprocess.run([folder / "use"], check=True)

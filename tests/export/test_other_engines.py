@@ -1,7 +1,6 @@
 """What others run the files with: onnx's reference evaluator, onnxruntime in JavaScript, TensorFlow's interpreter."""
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -45,8 +44,8 @@ class OtherEngine:
 def onnx_files(tiny, tmp_path_factory):
     """A bundle of each tiny model with ONNX in every precision; not to be written to."""
     folder = tmp_path_factory.mktemp("onnx") / tiny.name
-    original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
-    export_bundle(original, folder, choose(["onnx"], ["all"]), max_cost=1.0)
+    source = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    export_bundle(source, folder, choose(["onnx"], ["all"]), max_cost=1.0)
     return folder
 
 
@@ -78,12 +77,9 @@ def test_the_interpreter_of_tensorflow_says_the_golden_transcript(kept_bundle):
 
 
 @pytest.fixture(scope="session")
-def javascript(tmp_path_factory):
-    """A copy of the example where its package is installed."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed")
-    if not (JAVASCRIPT / "node_modules" / "onnxruntime-web").is_dir():
-        pytest.skip("onnxruntime-web is not installed: npm install, in docs/examples/javascript")
+def javascript(need_node):
+    """The example, where its package is installed."""
+    need_node(JAVASCRIPT)
     return JAVASCRIPT
 
 
@@ -100,7 +96,7 @@ def test_onnxruntime_web_draws_the_golden_samples(javascript, onnx_files, name):
 
 
 @pytest.mark.parametrize(
-    "drawing", [{"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.6}, {"temperature": 0, "prefix": "A"}]
+    "options", [{"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.6}, {"temperature": 0, "prefix": "A"}]
 )
 def test_onnxruntime_web_follows_the_drawing_rule(javascript, kept_bundle, options):
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]

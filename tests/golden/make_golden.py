@@ -80,9 +80,9 @@ def main() -> None:
 
     for name in UNITS:
         tiny = tiny_model(name)
-        original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out, TRAINING_LINES)
-        export_bundle(original, GOLDEN / name, choose([], []))
-    export_bundle(original, GOLDEN / LOOP, choose([], [], generate=True))
+        source = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out, TRAINING_LINES)
+        export_bundle(source, GOLDEN / name, choose([], []))
+    export_bundle(source, GOLDEN / LOOP, choose([], [], generate=True))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def assert_same(received, expected):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("drawing", DRAWINGS, ids=str)
+@pytest.mark.parametrize("options", DRAWINGS, ids=str)
 def test_one_call_draws_what_the_loop_on_the_host_draws(loop, host, options):
     for batch, steps in ((1, 1), (1, 30), (13, 17)):
         given = arguments(loop.units, host.step.vocab_size, batch, steps)

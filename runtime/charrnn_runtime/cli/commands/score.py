@@ -4,57 +4,76 @@ import argparse
 import math
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn_runtime.cli import summaries, terminal
+from charrnn_runtime.core.option_fields import FLAG, PATH, TEXT, Legal, build, one_of, option, options_of, whole
+from charrnn_runtime.core.vocabulary import Unknown
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.model import Model
 from charrnn_runtime.results import LineScore
+from charrnn_runtime.scoring.score import DEFAULT_BATCH_SIZE
 
 if TYPE_CHECKING:
     from charrnn_runtime.core.scored_files import Row, ScoredFile
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the file, what is read of it, and which lines are shown."""
-    add = parser.add_argument
-    add("file", type=Path, metavar="FILE", help="one line each (.txt), .csv/.tsv, .jsonl, any of them .gz, or - ")
-    add("--column", metavar="NAME", help="csv/tsv: name, or number from 1, of the column")
-    add("--field", metavar="NAME", help="jsonl: name of the field")
-    add("--json", action="store_true", help="write JSON objects, whatever the file is")
-    add("--characters", action="store_true", help="the bits of each character as well, the end of the line last")
-    add(
-        "--above",
-        type=_percent,
-        metavar="P",
-        help="only lines more surprising than P percent of the held-out lines: 99 for typos and anomalies",
-    )
-    add(
-        "--below",
-        type=_percent,
-        metavar="P",
-        help="only lines at most as surprising as P percent of the held-out lines",
-    )
-    add(
-        "--unknown",
-        choices=("error", "skip"),
-        default="error",
-        help="what to do with a character that the model has never seen (default: %(default)s)",
-    )
-    add(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes that score, for large files (default: %(default)s)",
-    )
-    add("--batch-size", type=int, default=256, metavar="N", help="lines side by side (default: %(default)s)")
+def _percent(word: str) -> float:
+    value = float(word)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"expected a percentile from 0 to 100, received {word}")
+    return value
 
 
-def run(options: argparse.Namespace, model: Model) -> None:
+_PERCENTILE = Legal("a percentile", "from 0 to 100", _percent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """Which file is read, what is read of it, and which lines are shown."""
+
+    file: Path = option(
+        meaning="One line each (.txt), .csv/.tsv, .jsonl, any of them .gz, or -",
+        legal=PATH,
+        metavar="FILE",
+        is_positional=True,
+    )
+    column: str | None = option(
+        None, meaning="csv/tsv: name, or number from 1, of the column", legal=TEXT, metavar="NAME"
+    )
+    field: str | None = option(None, meaning="jsonl: name of the field", legal=TEXT, metavar="NAME")
+    json: bool = option(False, meaning="Write JSON objects, whatever the file is", legal=FLAG)
+    characters: bool = option(False, meaning="The bits of each character as well, the end of the line last", legal=FLAG)
+    above: float | None = option(
+        None,
+        meaning="Only lines more surprising than P percent of the held-out lines: 99 for typos and anomalies",
+        legal=_PERCENTILE,
+        metavar="P",
+    )
+    below: float | None = option(
+        None,
+        meaning="Only lines at most as surprising as P percent of the held-out lines",
+        legal=_PERCENTILE,
+        metavar="P",
+    )
+    unknown: Unknown = option(
+        "error",
+        meaning="What to do with a character that the model has never seen",
+        legal=one_of("error", "skip"),
+    )
+    workers: int = option(1, meaning="Processes that score, for large files", legal=whole(1), metavar="N")
+    batch_size: int = option(DEFAULT_BATCH_SIZE, meaning="Lines side by side", legal=whole(1), metavar="N")
+
+
+OPTIONS = options_of(ScoreOptions)
+
+
+def run(values: Mapping[str, Any], model: Model) -> None:
     """Print the lines with their scores, in the order of the file, and a summary to stderr."""
+    options = build(ScoreOptions, values)
     if model.description.held_out is None and not options.above is options.below is None:
         raise InputError(
             f"{model.source} does not know how it scores held-out lines, which percentiles are counted in: "
@@ -63,9 +82,7 @@ def run(options: argparse.Namespace, model: Model) -> None:
     # Here, since only this command needs csv and gzip: every other one starts sooner without them.
     from charrnn_runtime.core import scored_files
 
-    column = None if options.column is None else terminal.as_utf8(options.column)
-    field = None if options.field is None else terminal.as_utf8(options.field)
-    file = scored_files.open_file(options.file, column=column, field=field, as_json=options.json)
+    file = scored_files.open_file(options.file, column=options.column, field=options.field, as_json=options.json)
     write = terminal.line_writer(raw=file.is_json)
     if (header := file.header(_names(options, model))) is not None:
         write(header)
@@ -103,7 +120,7 @@ class _Total:
         )
 
 
-def _scored(file: "ScoredFile", model: Model, options: argparse.Namespace) -> Iterator[tuple["Row", LineScore]]:
+def _scored(file: "ScoredFile", model: Model, options: ScoreOptions) -> Iterator[tuple["Row", LineScore]]:
     waiting: deque[Row] = deque()
 
     def texts() -> Iterator[str]:
@@ -116,7 +133,7 @@ def _scored(file: "ScoredFile", model: Model, options: argparse.Namespace) -> It
         yield waiting.popleft(), score
 
 
-def _is_shown(score: LineScore, options: argparse.Namespace) -> bool:
+def _is_shown(score: LineScore, options: ScoreOptions) -> bool:
     if options.above is None and options.below is None:
         return True
     percentile = score.percentile
@@ -127,13 +144,13 @@ def _is_shown(score: LineScore, options: argparse.Namespace) -> bool:
     )
 
 
-def _names(options: argparse.Namespace, model: Model) -> list[str]:
+def _names(options: ScoreOptions, model: Model) -> list[str]:
     names = ["log_probability", "bits_per_character", "perplexity"]
     names += [] if model.description.held_out is None else ["percentile"]
     return names + (["character_bits"] if options.characters else [])
 
 
-def _values(score: LineScore, options: argparse.Namespace) -> dict[str, Any]:
+def _values(score: LineScore, options: ScoreOptions) -> dict[str, Any]:
     values: dict[str, Any] = {
         "log_probability": round(score.log_probability, 6),
         "bits_per_character": round(score.bits_per_character, 6),
@@ -144,10 +161,3 @@ def _values(score: LineScore, options: argparse.Namespace) -> dict[str, Any]:
     if options.characters:
         values["character_bits"] = [round(-nats / math.log(2), 4) for nats in score.log_probabilities.tolist()]
     return values
-
-
-def _percent(word: str) -> float:
-    value = float(word)
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"expected a percentile from 0 to 100, received {word}")
-    return value

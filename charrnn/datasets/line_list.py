@@ -8,8 +8,9 @@ from pathlib import Path
 
 from charrnn.datasets.packed_lines import PackedLines
 from charrnn.datasets.split import HashOrder, hash_order
-from charrnn_runtime.core.line_files import BLANKS, FORBIDDEN, LineFile, ReadOptions, clipped, is_invisible
+from charrnn_runtime.core.line_files import BLANKS, FORBIDDEN, LineFile, clipped, is_invisible
 from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.vocabulary import TextRule, name_character
 from charrnn_runtime.errors import InputError, OperationError
 

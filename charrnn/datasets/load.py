@@ -15,8 +15,8 @@ from charrnn.datasets.split import GivenSplits, split_lines
 from charrnn.datasets.text import Text, TextStatistics
 from charrnn.datasets.token_file import take, write_tokens
 from charrnn.options import TrainingOptions
-from charrnn_runtime.core.line_files import ReadOptions
 from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.source_files import STANDARD_INPUT
 from charrnn_runtime.core.vocabulary import TextRule, Vocabulary, name_character
 from charrnn_runtime.errors import InputError, ModelFileError

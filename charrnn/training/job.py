@@ -23,9 +23,9 @@ from charrnn.training.reporter import Reporter, Silent
 from charrnn_runtime.bundle.locate import ARTIFACTS, RUN_DESCRIPTION, RUN_WEIGHTS, newest_run, parse_arrays
 from charrnn_runtime.bundle.manifest import Description
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, read_bounded, read_json
-from charrnn_runtime.core.line_files import ReadOptions
 from charrnn_runtime.core.process import Stopped
 from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.source_files import PACKED_SUFFIXES, STANDARD_INPUT
 from charrnn_runtime.core.step import Step
 from charrnn_runtime.errors import InputError, ModelFileError

@@ -14,8 +14,10 @@ import time
 import traceback
 import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 
+from charrnn_runtime.core.option_fields import FLAG, option
 from charrnn_runtime.core.process import Interrupted, Stopped, Terminated
 from charrnn_runtime.errors import CharrnnError
 
@@ -23,6 +25,13 @@ _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Overrides, embeddings and isolates, which make a line look like another one; marks of direction are harmless."""
 
 _SECONDS_BETWEEN = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TerminalOptions:
+    """What every command takes, whatever it does."""
+
+    debug: bool = option(False, meaning="Show the traceback of an error", legal=FLAG)
 
 
 def run(command: Callable[[], None], *, debug: bool = False) -> int:
@@ -107,17 +116,6 @@ def progress(total: int | None, what: str) -> Iterator[Callable[[], None]]:
         if shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-
-
-def as_utf8(word: str) -> str:
-    """Return a word of the command line as the text it was typed as: UTF-8, if it is that, whatever the locale says.
-
-    Not for paths: those must stay as the system gave them.
-    """
-    try:
-        return os.fsencode(word).decode("utf-8")
-    except UnicodeError:
-        return word
 
 
 def _progress_line(count: int, total: int | None, what: str, seconds: float) -> str:

@@ -13,11 +13,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from charrnn_runtime.core.read_options import LONGEST_MAX_LINE_LENGTH, ReadOptions
 from charrnn_runtime.core.source_files import Source
 from charrnn_runtime.core.vocabulary import name_character
 from charrnn_runtime.errors import InputError
@@ -50,47 +50,8 @@ _SAMPLE_ROWS = 1000
 _SAMPLE_LINES, _SAMPLE_CHARACTERS = 4000, 1 << 22
 """What is looked at before the delimiter and the header are decided."""
 
-MAX_LINE_LENGTH = 2000
-"""Longest item that is read unless told otherwise: a batch of such lines takes about a gigabyte at 256 units."""
-
-LONGEST_MAX_LINE_LENGTH = 1_000_000
 _HELD_CHARACTERS = 4 * LONGEST_MAX_LINE_LENGTH
 """Characters of a line without an end that are held; such a line is too long for any limit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How a file of lines is read."""
-
-    column: str | None = None
-    """The column of a csv or tsv: a name out of its first row, which is then a header and no item; or a position
-    counted from 1. With a position the first row is an item like the others, unless it plainly is a header: one of its
-    cells is no number and everything below that cell is."""
-
-    field: str | None = None
-    """The field of the objects of a jsonl or json file."""
-
-    comment: str | None = None
-    """What a line begins with that is left out; None leaves none out."""
-
-    max_line_length: int = MAX_LINE_LENGTH
-    """Longest item, in characters; 1 to 1,000,000."""
-
-    skip_long: bool = False
-    """Whether longer items are left out; otherwise they are an error."""
-
-    def __post_init__(self) -> None:
-        """Refuse a value that has no meaning."""
-        if not 1 <= self.max_line_length <= LONGEST_MAX_LINE_LENGTH:
-            raise InputError(
-                f"option max_line_length: expected a whole number from 1 to {LONGEST_MAX_LINE_LENGTH}, received "
-                f"{self.max_line_length}; correct it or leave it out"
-            )
-        if self.comment is not None and not self.comment.strip(BLANKS):
-            raise InputError(
-                f"option comment: expected what comment lines begin with, such as '#', received {self.comment!r}; "
-                "correct it or leave it out"
-            )
 
 
 class Item(NamedTuple):

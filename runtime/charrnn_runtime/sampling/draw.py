@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn_runtime.core.option_fields import faults_of, number, option, whole
 from charrnn_runtime.core.step import Int32
 from charrnn_runtime.core.vocabulary import BOUNDARY
 from charrnn_runtime.errors import InputError, OperationError
@@ -28,33 +29,38 @@ _MANY_ROWS = 64
 class SamplingOptions:
     """How a token is drawn from logits."""
 
-    temperature: float = 1.0
-    """Divides the logits: below 1 safer, above 1 wilder; 0 always takes the most probable token (greedy)."""
-
-    top_k: int | None = None
-    """Only the k most probable tokens are kept; None keeps all."""
-
-    top_p: float | None = None
-    """Only the fewest tokens that hold this share (0 to 1) of the probability are kept; None keeps all."""
-
+    temperature: float = option(
+        1.0,
+        meaning="Divides the logits: below 1 safer, above 1 wilder, 0 always the most probable",
+        legal=number("of 0 (greedy) or more", lambda value: value >= 0),
+        usual="0.5 to 1.2",
+        metavar="T",
+    )
+    top_k: int | None = option(
+        None,
+        meaning="Keep only the K most probable characters",
+        legal=whole(1),
+        default_in_words="all",
+        metavar="K",
+    )
+    top_p: float | None = option(
+        None,
+        meaning="Keep only the most probable characters that hold this share of the probability",
+        legal=number("above 0 and up to 1", lambda value: 0 < value <= 1),
+        default_in_words="all",
+        metavar="P",
+    )
     banned: tuple[int, ...] = ()
     """Tokens that are never drawn."""
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning, NaN included."""
-        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
-            raise InputError(
-                f"temperature: expected a number of 0 (greedy) or more, "
-                f"received {self.temperature}; 0.5 to 1.2 is usual"
-            )
-        if self.top_k is not None and not self.top_k >= 1:
-            raise InputError(
-                f"top_k: expected a whole number of 1 or more, received {self.top_k}; leave it out for off"
-            )
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise InputError(
-                f"top_p: expected a number above 0 and up to 1, received {self.top_p}; leave it out for off"
-            )
+        for one, value in faults_of(self):
+            # A number that numpy computed is as good as Python's own.
+            if isinstance(value, np.generic) and one.legal.accepts(value.item()):
+                continue
+            hint = f"{one.usual} is usual" if one.usual else "leave it out for off"
+            raise InputError(f"{one.name}: expected {one.legal}, received {value}; {hint}")
 
     @cached_property
     def greedy(self) -> bool:

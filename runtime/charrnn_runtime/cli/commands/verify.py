@@ -1,33 +1,35 @@
 """`verify`: replay the golden transcript of every file."""
 
-import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from charrnn_runtime.bundle.locate import C_UNASKED, Engine, c_folders_of, files_of
 from charrnn_runtime.bundle.open_generator import open_generator, signatures_of
 from charrnn_runtime.cli import summaries
+from charrnn_runtime.cli.model_options import ModelOptions
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, read_bounded
+from charrnn_runtime.core.option_fields import Option, build
 from charrnn_runtime.core.process import held_back_stderr
 from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME
 from charrnn_runtime.errors import EngineMissingError, ModelFileError
 from charrnn_runtime.model import load
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """There are none of its own."""
+OPTIONS: tuple[Option, ...] = ()
 
 
-def run_files(options: argparse.Namespace, path: Path) -> None:
+def run_files(values: Mapping[str, Any], path: Path) -> None:
     """Verify each file that an engine here runs, and say what was compared."""
+    opened = build(ModelOptions, values)
     passed_over: list[EngineMissingError] = []
-    files = files_of(path, options.engine)
-    unasked = c_folders_of(path) if options.engine == "auto" else []
+    files = files_of(path, opened.engine)
+    unasked = c_folders_of(path) if opened.engine == "auto" else []
     if unasked and files == [path]:
         raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_UNASKED}")
     for file in files:
         try:
-            sentences = _verify(file, options.engine, options.threads)
+            sentences = _verify(file, opened.engine, opened.threads)
         except EngineMissingError as missing:
             passed_over.append(missing)
             continue

@@ -249,11 +249,11 @@ def _count(tokens: Tokens, vocab_size: int, max_order: int, mode: Mode) -> list[
     for length in range(1, max_order + 1):
         # One token longer: needed for the places of this length, even where it is the last.
         ends = np.flatnonzero(depths >= length)
-        longer, first, inverse, longer_occurrences = np.unique(
-            numbers[ends - 1] * vocab_size + tokens[ends], return_index=True, return_inverse=True, return_counts=True
-        )
+        longer, one_of_each, inverse, longer_occurrences = _distinct(numbers[ends - 1] * vocab_size + tokens[ends])
         at_start = numbers[depths == length - 1]
-        places = np.bincount(numbers[ends[first]], minlength=len(keys)) + np.bincount(at_start, minlength=len(keys))
+        places = np.bincount(numbers[ends[one_of_each]], minlength=len(keys)) + np.bincount(
+            at_start, minlength=len(keys)
+        )
         levels.append(
             _Counted(_level(keys, occurrences, contexts, vocab_size), _level(keys, places, contexts, vocab_size))
         )
@@ -262,6 +262,21 @@ def _count(tokens: Tokens, vocab_size: int, max_order: int, mode: Mode) -> list[
         numbers[ends], contexts = inverse, len(keys)
         keys, occurrences = longer, longer_occurrences
     return levels
+
+
+def _distinct(keys: Int64) -> tuple[Int64, Int64, Int64, Int64]:
+    """Return the distinct keys, rising, a place of each, the number of each key among them, and how often it occurs.
+
+    As np.unique does, but for the place, which is any: so it needs no stable sort, which takes five times as long.
+    """
+    order = np.argsort(keys)
+    ordered = keys[order]
+    is_first = np.ones(len(keys), np.bool_)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    begins = np.flatnonzero(is_first)
+    inverse = np.empty(len(keys), np.int64)
+    inverse[order] = np.cumsum(is_first) - 1
+    return ordered[begins], order[begins], inverse, np.diff(begins, append=len(keys))
 
 
 def _level(keys: Int64, counts: Int64, num_contexts: int, vocab_size: int) -> Level:

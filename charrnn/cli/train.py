@@ -170,7 +170,7 @@ def _carry_out(job: TrainingJob, way: Distribution, *, tensorboard: bool) -> Non
     if strategy is None:
         print("nothing to go on with: the chief's run has ended", file=sys.stderr)
         return
-    if way.is_helper:
+    if not way.is_chief:
         job.help_chief(strategy)
         return
     report = ConsoleReporter(sys.stderr, sys.stdout)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from charrnn.options import CHOSEN_BY_RECIPE
-from charrnn.runs.results import TrainingResult, baseline_record, figures
+from charrnn.runs.results import TrainingResult, baseline_results
 from charrnn.training.job import TrainingJob
 from charrnn.training.reporter import Progress, SampledLine
-from charrnn_runtime.cli.summaries import baseline_rows, loss_in_words
+from charrnn_runtime.cli.summaries import baseline_rows
+from charrnn_runtime.core.loss import Loss
 
 _ENDINGS = {
     "iterations": "all steps done",
@@ -44,15 +45,14 @@ class ConsoleReporter:
             self._line(f"passed over: {sentence}")
         if job.start is not None:
             self._line(f"goes on after step {job.start.step:,}, {_clock(job.start.seconds)} of training")
-        model, validation = job.baseline.model, job.baseline.validation.mean_nats
-        bits = figures(validation)["bits_per_character"]
-        self._line(f"to beat: {bits:.3f} bits per character on validation, by counting ({model.order}-gram)")
+        order, bits = job.baseline.model.order, job.baseline.validation.loss.bits
+        self._line(f"to beat: {bits:.3f} bits per character on validation, by counting ({order}-gram)")
 
     def progress(self, progress: Progress) -> None:
         """Show where the run stands."""
         if not (self._live or progress.evaluated):
             return
-        validation = figures(progress.validation_nats)["bits_per_character"]
+        validation = Loss(progress.validation_nats).bits
         text = (
             f"step {progress.step:>6,} of {progress.iterations:,}  loss {progress.train_nats:.3f} nats  "
             f"validation {validation:.3f} bits per character  {progress.characters_per_second:>8,.0f} characters/s  "
@@ -78,12 +78,12 @@ class ConsoleReporter:
     def end(self, job: TrainingJob, result: TrainingResult) -> None:
         """Show the figures and the next command."""
         options, sizes = job.run.config.options, job.dataset.sizes
+        test = result.test.loss
         ending = _ENDINGS.get(result.stopped_by, result.stopped_by).format(patience=options.patience)
-        test = loss_in_words(result.test_nats, result.test.standard_error)
         rows = [
-            ("test", f"{test} on {sizes['test']:,} {_unit(job)} nothing was chosen by, {_how_split(job)}"),
-            *baseline_rows(baseline_record(job.baseline, result.test)).items(),
-            ("validation", f"{loss_in_words(result.validation_nats)} on {sizes['validation']:,} {_unit(job)}"),
+            ("test", f"{test.in_words} on {sizes['test']:,} {_unit(job)} nothing was chosen by, {_how_split(job)}"),
+            *baseline_rows(baseline_results(job.baseline, result.test)).items(),
+            ("validation", f"{Loss(result.validation_nats).in_words} on {sizes['validation']:,} {_unit(job)}"),
             ("model", f"{result.num_parameters:,} weights, best at step {result.best_step:,} of {result.steps:,}"),
             ("ended", f"{ending}, {_clock(result.seconds)}"),
             ("run", str(job.run.path)),

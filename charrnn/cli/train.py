@@ -159,7 +159,7 @@ def _carry_out(job: "TrainingJob", way: Distribution, *, tensorboard: bool) -> N
     if strategy is None:
         print("nothing to go on with: the chief's run has ended", file=sys.stderr)
         return
-    if way.is_helper:
+    if not way.is_chief:
         job.help_chief(strategy)
         return
     from charrnn.cli.console import ConsoleReporter

@@ -115,15 +115,15 @@ class LineDataset:
     @property
     def num_characters(self) -> int:
         """How many characters are predicted in one pass over the training split."""
-        return self._train.num_characters
+        return self.train_lines.num_characters
 
     def characters_per_batch(self, batch_size: int, window: int) -> float:
         """Return how many characters a batch predicts on average; a line is a window of its own."""
-        return batch_size * self._train.num_characters / len(self._train)
+        return batch_size * self.train_lines.num_characters / len(self.train_lines)
 
     def batches(self, options: ResolvedOptions, start: int = 0) -> Iterator[Batch]:
         """Yield batches for ever, from number `start` on: a pure function of the options and the number."""
-        return self.batches_of(lambda _: self._train, options, start)
+        return self.batches_of(lambda _: self.train_lines, options, start)
 
     def batches_of(self, lines_of: Callable[[int], Lines], options: ResolvedOptions, start: int = 0) -> Iterator[Batch]:
         """Yield batches of other lines than the training lines, padded to the widths of these.
@@ -134,7 +134,7 @@ class LineDataset:
             options: Batch size, seed and number of steps.
             start: How many batches to skip.
         """
-        widths = choose_widths(self._train.widths, min(MAX_WIDTHS, 1 + options.iterations // STEPS_A_WIDTH))
+        widths = choose_widths(self.train_lines.widths, min(MAX_WIDTHS, 1 + options.iterations // STEPS_A_WIDTH))
         return training_batches(lines_of, widths, options.batch_size, options.seed, start)
 
     def is_known(self, text: str) -> bool:
@@ -161,7 +161,8 @@ class LineDataset:
         return self._encoded(self.split.test)
 
     @cached_property
-    def _train(self) -> Lines:
+    def train_lines(self) -> Lines:
+        """The training lines, one behind the other in one array; encoded once."""
         return Lines.of_packed(PackedLines.of(self.split.train), self.vocabulary)
 
     def _encoded(self, lines: Sequence[str]) -> list[Tokens]:

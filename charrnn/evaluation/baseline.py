@@ -40,8 +40,8 @@ def count_baseline(dataset: Dataset) -> Baseline:
 
 def count_lines(dataset: LineDataset) -> Baseline:
     """Count the training lines, and measure on the others."""
-    train, validation, test = (Lines(lines) for lines in (dataset.train, dataset.validation, dataset.test))
-    model = choose(train.tokens, validation.tokens, dataset.vocabulary.size)
+    validation, test = Lines(dataset.validation), Lines(dataset.test)
+    model = choose(dataset.train_lines.tokens, validation.tokens, dataset.vocabulary.size)
     return Baseline(model, _scores(model, validation), _scores(model, test))
 
 

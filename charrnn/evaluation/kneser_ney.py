@@ -265,12 +265,14 @@ def _count(tokens: Tokens, vocab_size: int, max_order: int, mode: Mode) -> list[
 
 
 def _distinct(keys: Int64) -> tuple[Int64, Int64, Int64, Int64]:
-    """Return the distinct keys, rising, a place of each, the number of each key among them, and how often it occurs.
+    """Return the distinct keys, rising, the first place of each, the number of each key, and how often it occurs.
 
-    As np.unique does, but for the place, which is any: so it needs no stable sort, which takes five times as long.
+    As np.unique does, in a third of the time. Keys are below 2**42 (`MAX_FITTED_TOKENS` contexts, 2**21 tokens).
     """
-    order = np.argsort(keys)
-    ordered = keys[order]
+    # Key and place in one number: sorting numbers takes a tenth of the time of sorting places by their keys.
+    place_bits = max(len(keys) - 1, 1).bit_length()
+    packed = np.sort(keys << place_bits | np.arange(len(keys)))
+    order, ordered = packed & ((1 << place_bits) - 1), packed >> place_bits
     is_first = np.ones(len(keys), np.bool_)
     is_first[1:] = ordered[1:] != ordered[:-1]
     begins = np.flatnonzero(is_first)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.sampling.draw import Float64
 
 
@@ -52,6 +53,11 @@ class Scores:
             return None
         residuals = self.nats - self.mean_nats * self.characters
         return math.sqrt(count / (count - 1) * float(residuals @ residuals)) / float(self.characters.sum())
+
+    @property
+    def loss(self) -> Loss:
+        """The loss a predicted character with its standard error."""
+        return Loss(self.mean_nats, self.standard_error)
 
     def minus(self, other: "Scores") -> "Scores":
         """Return the difference on the same lines; its error is smaller than that of either, as the lines are shared.

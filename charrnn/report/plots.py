@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from charrnn.runs.results import HistoryRow
+from charrnn_runtime.core.loss import NATS_PER_BIT, Loss
 
 TRAIN, NETWORK, BASELINE = "#d9731a", "#2f7fd6", "#2e9e6b"
 """Colours of the training loss, of the network's own figures, and of the count baseline."""
@@ -67,7 +68,8 @@ class Curves:
         axes.set(xlabel="steps", ylabel="bits per character")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        nats = axes.secondary_yaxis("right", functions=(lambda value: value * math.log(2), lambda v: v / math.log(2)))
+        to_nats, to_bits = (lambda bits: bits * NATS_PER_BIT), (lambda nats: nats / NATS_PER_BIT)
+        nats = axes.secondary_yaxis("right", functions=(to_nats, to_bits))
         nats.set_ylabel("nats per character")
         nats.spines["right"].set_visible(False)
         axes.legend(frameon=False, loc="upper right")
@@ -184,4 +186,4 @@ def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
 
 
 def _bits(nats: float) -> float:
-    return nats / math.log(2)
+    return Loss(nats).bits

@@ -29,7 +29,7 @@ def write_report(path: Path) -> Path:
         OperationError: The files could not be written.
     """
     run = read_finished_run(path)
-    baseline = run.baseline_figures("validation")
+    baseline = run.baseline_loss("validation")
     curves = Curves(
         history=run.history,
         best_step=int(run.training["best_step"]),

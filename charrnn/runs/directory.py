@@ -31,7 +31,7 @@ import numpy as np
 from charrnn.datasets.dataset import Dataset
 from charrnn.evaluation.baseline import Baseline
 from charrnn.runs.config import CONFIG, RunConfig, read_config
-from charrnn.runs.results import HistoryRow, TrainingResult, training_record
+from charrnn.runs.results import HistoryRow, TrainingResult, training_results
 from charrnn_runtime.bundle.locate import RUN_DESCRIPTION, RUN_WEIGHTS
 from charrnn_runtime.bundle.manifest import Description
 from charrnn_runtime.core.files import (
@@ -176,10 +176,10 @@ class Run:
         options, data = self.config.options, self.config.data.to_json()
         if options.mode == "lines":
             data["duplicates_removed"] = not options.keep_duplicates
-        record = training_record(data, dataset.sizes, result, baseline) | dict(notes)
-        self.write_description(dataset.vocabulary, record)
-        write_json_atomically(self.path / TRAINING, record)
-        return record
+        results = training_results(data, dataset.sizes, result, baseline) | dict(notes)
+        self.write_description(dataset.vocabulary, results)
+        write_json_atomically(self.path / TRAINING, results)
+        return results
 
     def discard_checkpoints(self) -> None:
         """Remove the checkpoints: the run has ended."""

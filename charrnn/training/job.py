@@ -16,13 +16,14 @@ from charrnn.options import ResolvedOptions, TrainingOptions
 from charrnn.runs.checkpoint import Checkpoint, read_newest
 from charrnn.runs.config import CONFIG, RunConfig, read_config
 from charrnn.runs.directory import SPLITS, TEACHER, Run
-from charrnn.runs.results import TrainingResult, figures
+from charrnn.runs.results import TrainingResult
 from charrnn.training.distillation import Ensemble, Teacher
 from charrnn.training.recipe import resolve, teacher_networks, teacher_state_size
 from charrnn.training.reporter import Reporter, Silent
 from charrnn_runtime.bundle.locate import ARTIFACTS, RUN_DESCRIPTION, RUN_WEIGHTS, newest_run, parse_arrays
 from charrnn_runtime.bundle.manifest import Description
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, read_bounded, read_json
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.process import Stopped
 from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.read_options import ReadOptions
@@ -227,9 +228,9 @@ def _read_run(folder: Path, options: TrainingOptions) -> tuple[RunConfig, Datase
 
 
 def _in_words(teacher: Mapping[str, Any]) -> str:
-    bits = figures(teacher["validation_nats"])["bits_per_character"]
     return (
-        f"{bits:.3f} bits per character on validation, {teacher['weight_of_counts']:.0%} of it counts "
+        f"{Loss(teacher['validation_nats']).bits:.3f} bits per character on validation, "
+        f"{teacher['weight_of_counts']:.0%} of it counts "
         f"({teacher['order']}-gram, discount {teacher['discount']})"
     )
 

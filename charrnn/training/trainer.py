@@ -63,7 +63,7 @@ class Trainer:
         gradients = tf.function(
             self._compute_gradients, input_signature=self._gradients_signature(), jit_compile=True, autograph=False
         )
-        self._shared = strategy.share(gradients)
+        self._shared = strategy.distribute(gradients)
         self._update = tf.function(self._apply_gradients, jit_compile=True, autograph=False)
         self._step: Callable[..., tuple[Tensor, Tensor]] = self._change
         if strategy.fits_in_a_graph:

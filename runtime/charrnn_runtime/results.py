@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.sampling.draw import Float64
 from charrnn_runtime.scoring.quantiles import Quantiles
 
@@ -45,19 +46,24 @@ class LineScore:
         return len(self.log_probabilities)
 
     @property
+    def loss(self) -> Loss:
+        """The mean loss a character."""
+        return Loss(-self.log_probability / self.num_characters)
+
+    @property
     def nats_per_character(self) -> float:
-        """The mean surprise a character, in nats."""
-        return -self.log_probability / self.num_characters
+        """The mean loss a character, in nats."""
+        return self.loss.nats
 
     @property
     def bits_per_character(self) -> float:
-        """The mean surprise a character, in bits."""
-        return self.nats_per_character / math.log(2)
+        """The mean loss a character, in bits."""
+        return self.loss.bits
 
     @property
     def perplexity(self) -> float:
-        """Among how many equally probable characters the choice was, on average."""
-        return math.exp(min(self.nats_per_character, 700.0))
+        """The number of equally probable characters among which a choice would be as uncertain."""
+        return self.loss.perplexity
 
     @property
     def percentile(self) -> float | None:

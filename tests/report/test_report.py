@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.datasets.split import Split
-from charrnn.report import elements
+from charrnn.report import html
 from charrnn.report.plots import Curves, Shares, as_png, as_svg
 from charrnn.report.write import write_report
 from charrnn.runs.finished import read_history
-from charrnn.runs.results import HistoryRow, figures
+from charrnn.runs.results import HistoryRow
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.errors import ModelFileError, OperationError
 
 WITHOUT_END = {"meta", "br", "hr", "img"}
@@ -66,8 +67,8 @@ def with_baseline(run: Path, test_nats: float) -> Path:
         "model": "interpolated Kneser-Ney",
         "order": 5,
         "num_counts": 1234,
-        "validation": figures(1.8),
-        "test": figures(test_nats, 0.05),
+        "validation": Loss(1.8).to_json(),
+        "test": Loss(test_nats, 0.05).to_json(),
         "difference": {"nats": 2 - test_nats, "percent": 100 * (2 / test_nats - 1), "standard_error_percent": 1.0},
     }
     (run / "training.json").write_text(json.dumps({**training, "baseline": baseline}), "utf-8")
@@ -172,10 +173,10 @@ def test_nothing_in_a_line_breaks_the_page(make_run) -> None:
 
 @given(st.text())
 def test_any_text_is_shown_as_itself_but_for_what_html_cannot_show(value: str) -> None:
-    shown = Document(f"<div>{elements.text(value)}</div>").text
-    named = "".join(f"U+{ord(c):04X}" if re.match(r"U\+", elements.text(c).partition(">")[2]) else c for c in value)
+    shown = Document(f"<div>{html.text(value)}</div>").text
+    named = "".join(f"U+{ord(c):04X}" if re.match(r"U\+", html.text(c).partition(">")[2]) else c for c in value)
     assert shown == named
-    document = Document(f'<div title="{elements.attribute(value)}"></div>')
+    document = Document(f'<div title="{html.attribute(value)}"></div>')
     assert document.attributes == [("div", "title", named)]
 
 

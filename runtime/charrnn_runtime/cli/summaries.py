@@ -1,6 +1,5 @@
 """What `train`, `sample`, `verify` and `info` print, the same from both command lines."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from charrnn_runtime.bundle.locate import bundle_of, read_manifest
 from charrnn_runtime.bundle.manifest import NOT_CHECKED
 from charrnn_runtime.bundle.open_generator import LoadedGenerator, loops_of
 from charrnn_runtime.bundle.open_step import LoadedStep
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.signature import GENERATE_NAME, generate_signature
 from charrnn_runtime.errors import ModelFileError
 from charrnn_runtime.model import Model
@@ -90,23 +90,6 @@ def _loop_rows(loaded: LoadedStep | LoadedGenerator) -> dict[str, str]:
     return rows
 
 
-def loss_in_words(nats: float, standard_error: float | None = None) -> str:
-    """Return a loss in the units people are shown; the standard error, if there is one, in nats too.
-
-    >>> loss_in_words(math.log(4))
-    '2.000 bits per character (1.3863 nats, perplexity 4.00)'
-    >>> loss_in_words(math.log(4), 0.0347)
-    '2.000 ± 0.050 bits per character (1.3863 ± 0.0347 nats, perplexity 4.00)'
-    """
-    error = (
-        ("", "") if standard_error is None else (f" ± {standard_error / math.log(2):.3f}", f" ± {standard_error:.4f}")
-    )
-    return (
-        f"{nats / math.log(2):.3f}{error[0]} bits per character "
-        f"({nats:.4f}{error[1]} nats, perplexity {math.exp(min(nats, 700)):.2f})"
-    )
-
-
 def baseline_rows(baseline: Mapping[str, Any]) -> dict[str, str]:
     """Return what a run's record says of the count model and of the network against it: label and value.
 
@@ -116,7 +99,7 @@ def baseline_rows(baseline: Mapping[str, Any]) -> dict[str, str]:
     test, difference = baseline["test"], baseline["difference"]
     counting = f"by counting: {baseline['model']} {baseline['order']}-gram, {baseline['num_counts']:,} counts"
     return {
-        "baseline": f"{loss_in_words(test['nats'], test.get('standard_error'))} {counting}",
+        "baseline": f"{Loss(test['nats'], test.get('standard_error')).in_words} {counting}",
         "difference": _difference_in_words(difference["percent"], difference.get("standard_error_percent")),
     }
 
@@ -158,6 +141,6 @@ def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
         nats, standard_error = value.get("nats"), value.get("standard_error")
         if isinstance(nats, float) and isinstance(standard_error, float | None):
-            return loss_in_words(nats, standard_error)
+            return Loss(nats, standard_error).in_words
         return ", ".join(f"{key.replace('_', ' ')} {_in_words(inner)}" for key, inner in value.items())
     return str(value)

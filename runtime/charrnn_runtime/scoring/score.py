@@ -4,11 +4,11 @@ Lines of like lengths go side by side through the step. Units: nats inside, bits
 says how unusual a score is among lines that the model was not trained on. Characters and files are not known here.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.step import Step, zero_state
 from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
 from charrnn_runtime.errors import InputError
@@ -65,7 +65,7 @@ def bits_per_character(step: Step, lines: Sequence[Tokens], *, batch_size: int =
     if not lines:
         raise InputError("bits per character: expected one line or more, received none")
     scores = log_probabilities(step, lines, batch_size=batch_size)
-    return -float(np.concatenate(scores).mean()) / math.log(2)
+    return Loss(-float(np.concatenate(scores).mean())).bits
 
 
 def log_softmax(logits: np.ndarray) -> Float64:

@@ -1,7 +1,6 @@
 """`score`: how probable the model finds the lines of a file."""
 
 import argparse
-import math
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -9,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn_runtime.cli import summaries, terminal
+from charrnn_runtime.cli import terminal
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.option_fields import FLAG, PATH, Legal, build, one_of, option, options_of, whole
 from charrnn_runtime.core.read_options import LONGEST_MAX_LINE_LENGTH, MAX_LINE_LENGTH, ReadOptions
 from charrnn_runtime.core.vocabulary import Unknown
@@ -125,7 +125,7 @@ class _Total:
         shown = "" if self.num_shown == self.num_lines else f"; {self.num_shown:,} lines shown"
         return (
             f"scored {self.num_lines:,} lines, {self.num_characters:,} characters: "
-            f"{summaries.loss_in_words(self.nats / self.num_characters)}{shown}{left_out}"
+            f"{Loss(self.nats / self.num_characters).in_words}{shown}{left_out}"
         )
 
 
@@ -174,5 +174,5 @@ def _values(score: LineScore, options: ScoreOptions) -> dict[str, Any]:
     if score.percentile is not None:
         values["percentile"] = round(score.percentile, 2)
     if options.characters:
-        values["character_bits"] = [round(-nats / math.log(2), 4) for nats in score.log_probabilities.tolist()]
+        values["character_bits"] = [round(Loss(-value).bits, 4) for value in score.log_probabilities.tolist()]
     return values

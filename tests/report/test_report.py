@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.datasets.split import Split
-from charrnn.report import elements
+from charrnn.report import html
 from charrnn.report.plots import Curves, Shares, as_png, as_svg
 from charrnn.report.write import write_report
 from charrnn.runs.finished import read_history
@@ -172,10 +172,10 @@ def test_nothing_in_a_line_breaks_the_page(make_run) -> None:
 
 @given(st.text())
 def test_any_text_is_shown_as_itself_but_for_what_html_cannot_show(value: str) -> None:
-    shown = Document(f"<div>{elements.text(value)}</div>").text
-    named = "".join(f"U+{ord(c):04X}" if re.match(r"U\+", elements.text(c).partition(">")[2]) else c for c in value)
+    shown = Document(f"<div>{html.text(value)}</div>").text
+    named = "".join(f"U+{ord(c):04X}" if re.match(r"U\+", html.text(c).partition(">")[2]) else c for c in value)
     assert shown == named
-    document = Document(f'<div title="{elements.attribute(value)}"></div>')
+    document = Document(f'<div title="{html.attribute(value)}"></div>')
     assert document.attributes == [("div", "title", named)]
 
 

@@ -61,9 +61,9 @@ def compiler_trouble(*command: str) -> str | None:
         complaint = _run(*command, source, "-o", made, "-lm")
         if complaint is None:
             complaint = _load(made) if "-shared" in command else _run(made, *(("-runs=3",) if fuzzer else ()))
-    return (
-        None if complaint is None else f"{shlex.join(command)} does not work here ({complaint}); {_packages(command)}"
-    )
+    if complaint is None:
+        return None
+    return f"{shlex.join(command)} does not work here ({complaint}); {_packages(command)}"
 
 
 def _load(library: Path) -> str | None:
@@ -125,7 +125,5 @@ def _run(*command: object, folder: str | Path | None = None) -> str | None:
     if done.returncode == 0:
         return None
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    said = next(
-        (line for line in lines if "rror" in line or "cannot" in line), lines[0] if lines else "it said nothing"
-    )
-    return f"ended with {done.returncode}: {said[:160]}"
+    complaints = [line for line in lines if "rror" in line or "cannot" in line] or lines or ["it said nothing"]
+    return f"ended with {done.returncode}: {complaints[0][:160]}"

@@ -93,10 +93,8 @@ def as_processor(processor: str, folder: Path) -> dict[str, str]:
 
 def compile_interception(folder: Path) -> Path | None:
     """Compile older_processor.c and try it; return the library, or None where it does not work."""
-    compiler, library = (
-        shutil.which("cc") or shutil.which("gcc") or shutil.which("clang"),
-        folder / "older_processor.so",
-    )
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    library = folder / "older_processor.so"
     if compiler is None or sys.platform != "linux":
         return None
     command = [compiler, "-std=c11", "-O1", "-fPIC", "-shared", ELSEWHERE / "older_processor.c", "-o", library, "-ldl"]
@@ -112,11 +110,10 @@ def shown_differences(processor: str, environment: Mapping[str, str]) -> list[st
     """Print the figures of this machine beside those with the setting; return the names of those that differ."""
     here, there = figures_of_a_process(os.environ), figures_of_a_process(environment)
     print(f"{'bits of':<34}{'here':<18}{'as ' + processor:<18}")
+    differing = [name for name in here if here[name] != there[name]]
     for name in here:
-        print(
-            f"{name:<34}{here[name]:<18}{there[name]:<18}{'' if here[name] == there[name] else 'differs'}", flush=True
-        )
-    return [name for name in here if here[name] != there[name]]
+        print(f"{name:<34}{here[name]:<18}{there[name]:<18}{'differs' if name in differing else ''}", flush=True)
+    return differing
 
 
 def figures_of_a_process(environment: Mapping[str, str]) -> dict[str, str]:

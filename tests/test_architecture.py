@@ -16,6 +16,11 @@ BREACHES = {
     "export/charrnn_export/parity.py": ("import charrnn.options", "lint-imports"),
     "export/charrnn_export/bundle.py": ("import tf2onnx", "lint-imports"),
     "export/charrnn_export/tf_graph/step.py": ("import keras", "lint-imports"),
+    "export/charrnn_export/states.py": ("import charrnn_export.parity", "lint-imports"),
+    "export/charrnn_export/tflite_format/flatbuffer.py": (
+        "import charrnn_export.onnx_format.precision",
+        "lint-imports",
+    ),
     "runtime/charrnn_runtime/sampling/sampler.py": ("import tensorflow", "ruff"),
     "runtime/charrnn_runtime/scoring/score.py": ("import typer", "ruff"),
     "runtime/charrnn_runtime/core/step.py": ("from charrnn.options import TrainingOptions", "ruff"),

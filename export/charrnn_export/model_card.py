@@ -12,13 +12,10 @@ from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME, genera
 def model_card(manifest: Manifest) -> str:
     """Return the text of the card, in Markdown."""
     description = manifest.description
-    tensors = signature(description.vocabulary.size, description.units)
     files = "\n".join(
         _file_row(name, [manifest.files[file] for file in files]) for name, files in manifest.models().items()
     )
     generators = {name: entry for name, entry in manifest.files.items() if GENERATE_NAME in entry.signatures}
-    alone = [f"`{name}`" for name, entry in generators.items() if SIGNATURE_NAME not in entry.signatures]
-    but = f" but {', '.join(alone)}" if alone else ""
     return f"""# A character model
 
 {_figures(manifest)}
@@ -31,18 +28,7 @@ Each file agrees with the trained model as the table says, and carries its own d
 `python -m charrnn_runtime verify .` replays it on this device, `python -m charrnn_runtime sample .` draws from it.
 {_benchmark(manifest)}
 
-{_plain_c(manifest)}## Calling it from another language
-
-Every .onnx and .tflite{but} holds one step. Bind the tensors by name:
-
-{_tensor_table("", tensors)}
-
-1. Begin with all states zero and `token` 0, the newline, which is the boundary of a line.
-2. Feed the token and the states; draw the next token from softmax(`logits` / temperature).
-3. Feed that token with the `_out` states; stop when token 0 is drawn.
-
-The character of token i is at position i of `vocabulary.characters` in manifest.json (one code point each, newline
-first). Text that is fed must have the normal form and case that the manifest's `vocabulary` names.
+{_plain_c(manifest)}{_calling(manifest)}
 
 ## The same in five languages
 
@@ -51,6 +37,25 @@ charrnn, as its docs/examples/javascript does.
 
 {snippets(description)}
 {_generators(generators, description)}"""
+
+
+def _calling(manifest: Manifest) -> str:
+    """Return the section on the step: its tensors and how to drive it."""
+    description = manifest.description
+    without_step = [f"`{name}`" for name, entry in manifest.files.items() if SIGNATURE_NAME not in entry.signatures]
+    but = f" but {', '.join(without_step)}" if without_step else ""
+    return f"""## Calling it from another language
+
+Every .onnx and .tflite{but} holds one step. Bind the tensors by name:
+
+{_tensor_table("", signature(description.vocabulary.size, description.units))}
+
+1. Begin with all states zero and `token` 0, the newline, which is the boundary of a line.
+2. Feed the token and the states; draw the next token from softmax(`logits` / temperature).
+3. Feed that token with the `_out` states; stop when token 0 is drawn.
+
+The character of token i is at position i of `vocabulary.characters` in manifest.json (one code point each, newline
+first). Text that is fed must have the normal form and case that the manifest's `vocabulary` names."""
 
 
 def _benchmark(manifest: Manifest) -> str:

@@ -37,7 +37,7 @@ class Tolerance:
     bits_per_character: float
     """Largest difference on held-out text, in bits per character."""
 
-    rollout_steps: int
+    rollout_steps: int = 0
     """Length of the greedy rollout whose text must be identical; 0 where it may differ."""
 
     share: bool = False
@@ -59,22 +59,12 @@ FP32 = Tolerance(one_step=1e-5, bits_per_character=1e-3, rollout_steps=1000)
 
 TOLERANCES: Mapping[Precision, Tolerance] = {
     "fp32": FP32,
-    "fp16": Tolerance(one_step=0.02, bits_per_character=0.02, rollout_steps=0),
-    "int8": Tolerance(
-        one_step=0.1, bits_per_character=0.02, rollout_steps=0, share=True, log_probability=0.1, same_text=False
-    ),
+    "fp16": Tolerance(one_step=0.02, bits_per_character=0.02),
+    "int8": Tolerance(one_step=0.1, bits_per_character=0.02, share=True, log_probability=0.1, same_text=False),
     "full-int8": Tolerance(
-        one_step=0.4,
-        bits_per_character=0.05,
-        rollout_steps=0,
-        share=True,
-        reached_states=True,
-        log_probability=0.2,
-        same_text=False,
+        one_step=0.4, bits_per_character=0.05, share=True, reached_states=True, log_probability=0.2, same_text=False
     ),
-    "int4": Tolerance(
-        one_step=0.6, bits_per_character=0.05, rollout_steps=0, share=True, log_probability=0.2, same_text=False
-    ),
+    "int4": Tolerance(one_step=0.6, bits_per_character=0.05, share=True, log_probability=0.2, same_text=False),
 }
 """What is allowed for each precision; `bits_per_character` is the default of --max-cost.
 

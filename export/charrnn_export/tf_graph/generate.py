@@ -14,6 +14,13 @@ from charrnn_runtime.core.step import StepWeights, state_names
 _BELOW_ONE = 1 - 2**-24
 """The greatest float32 below 1: a uniform that was rounded up to 1 would pass every token."""
 
+_OPTIONS = (
+    tf.TensorSpec([None, None], tf.float32, "uniforms"),
+    tf.TensorSpec([], tf.float32, "temperature"),
+    tf.TensorSpec([], tf.int32, "top_k"),
+    tf.TensorSpec([], tf.float32, "top_p"),
+)
+
 
 def generate_function(weights: StepWeights, *, stop_at_boundary: bool) -> Any:
     """Return the generator as a `tf.function`; `generate_signature` of the runtime gives its names, types and shapes.
@@ -50,14 +57,7 @@ def generate_function(weights: StepWeights, *, stop_at_boundary: bool) -> Any:
         mask = tf.cast(alive[:, tf.newaxis], tf.float32)
         return {"tokens": tokens, **{f"{name}_out": array * mask for name, array in zip(names, state, strict=True)}}
 
-    inputs = [
-        *input_signature(weights),
-        tf.TensorSpec([None, None], tf.float32, "uniforms"),
-        tf.TensorSpec([], tf.float32, "temperature"),
-        tf.TensorSpec([], tf.int32, "top_k"),
-        tf.TensorSpec([], tf.float32, "top_p"),
-    ]
-    return tf.function(generate, input_signature=inputs)
+    return tf.function(generate, input_signature=[*input_signature(weights), *_OPTIONS])
 
 
 def _drawing(vocab_size: int, temperature: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> Any:

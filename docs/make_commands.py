@@ -13,7 +13,7 @@ from pathlib import Path
 from charrnn.cli.main import COMMANDS, PROGRAM, PROGRAM_OPTIONS, PURPOSE
 from charrnn_runtime.cli.commands import SUMMARIES
 from charrnn_runtime.cli.main import all_options
-from charrnn_runtime.cli.terminal import TerminalOptions
+from charrnn_runtime.cli.terminal_options import TerminalOptions
 from charrnn_runtime.core.option_fields import Option, options_of
 
 DOCUMENT = Path(__file__).with_name("commands.md")
@@ -46,7 +46,7 @@ def document() -> str:
         purpose=PURPOSE,
         contents="\n".join(["| command | |", "|---|---|", *map(_row_of_contents, COMMANDS)]),
         device=", ".join(f"`{name}`" for name in SUMMARIES),
-        before="; ".join(f"`{one.spellings[0]}`: {one.meaning}" for one in PROGRAM_OPTIONS),
+        before="; ".join(f"`{name}`: {meaning}" for name, meaning in PROGRAM_OPTIONS.items()),
     )
     return "\n".join([introduction, *("\n".join(_section(name)) for name in COMMANDS)])
 

@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 DEMO = $(WORK)/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts notebook golden wheel wheel-check benchmark clean fuzz kills
+.PHONY: help demo test check format lint types contracts notebook commands golden wheel wheel-check benchmark clean fuzz kills
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -65,6 +65,9 @@ contracts: $(VENV)/installed
 
 notebook: $(VENV)/installed ## run docs/how_it_works.ipynb and keep its outputs
 	$(BIN)/python docs/run_notebook.py
+
+commands: $(VENV)/installed ## write docs/commands.md from the options of the commands
+	$(BIN)/python docs/make_commands.py
 
 golden: $(VENV)/installed ## make the committed golden model again
 	$(BIN)/python tests/golden/make_golden.py

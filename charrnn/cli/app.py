@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from charrnn.cli.main import PROGRAM
-from charrnn_runtime.cli.terminal import TerminalOptions
+from charrnn_runtime.cli.terminal_options import TerminalOptions
 from charrnn_runtime.core.option_fields import Option, options_of
 from charrnn_runtime.errors import InputError
 

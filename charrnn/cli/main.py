@@ -4,15 +4,12 @@ The commands of a device are the runtime's own (`charrnn_runtime.cli.main`). The
 (`charrnn.cli.app`), which takes longer to load than a model and comes with the extras `train` and `export`.
 """
 
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 
 from charrnn_runtime.cli import terminal
 from charrnn_runtime.cli.commands import SUMMARIES
-from charrnn_runtime.core.option_fields import FLAG, Option
 from charrnn_runtime.errors import InputError
 
 PROGRAM = "charrnn"
@@ -28,14 +25,15 @@ COMMANDS: Mapping[str, str] = {
 }
 """All commands in the order of a first visit, and what each is for."""
 
-PROGRAM_OPTIONS = (
-    Option("Print the version and end", FLAG, name="version"),
-    Option("Show the traceback of an error", FLAG, name="debug"),
-    Option("Show what there is and end", FLAG, name="help"),
-)
+PROGRAM_OPTIONS: Mapping[str, str] = {
+    "--version": "Print the version and end",
+    "--debug": terminal.DEBUG,
+    "--help": "Show what there is and end",
+}
 """What may stand before a command."""
 
 _COLUMN = 13
+_WIDTH = 80  # also what Typer wraps at
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,11 +66,12 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     first = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
     before, command = list(words[:first]), list(words[first:])
-    known = [spelling for one in PROGRAM_OPTIONS for spelling in one.spellings]
     for word in before:
-        if word not in known:
+        if word not in PROGRAM_OPTIONS:
             raise InputError(f"No such option: {word}; `{PROGRAM} --help` lists what there is")
     if command and command[0] not in COMMANDS:
+        from difflib import get_close_matches
+
         near = get_close_matches(command[0], COMMANDS, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise InputError(f"No such command {command[0]!r}.{hint}; `{PROGRAM} --help` lists what there is")
@@ -100,8 +99,8 @@ def _help() -> Iterator[str]:
 
     listed = COMMANDS if extras.has_typer() else SUMMARIES
     yield f"Usage: {PROGRAM} [OPTIONS] COMMAND [ARGS]..."
-    yield f"\n{PURPOSE}\n"
-    yield from ("Options:", *(_row(one.spellings[0], one.meaning) for one in PROGRAM_OPTIONS))
+    yield f"\n{textwrap.fill(PURPOSE, _WIDTH)}\n"
+    yield from ("Options:", *(_row(name, meaning) for name, meaning in PROGRAM_OPTIONS.items()))
     yield from ("\nCommands:", *(_row(name, summary) for name, summary in listed.items()))
     yield f"\n`{PROGRAM} COMMAND --help` lists the options of a command."
     if absent := [name for name in COMMANDS if name not in listed]:
@@ -109,6 +108,4 @@ def _help() -> Iterator[str]:
 
 
 def _row(name: str, meaning: str) -> str:
-    # A terminal that was never given a size says 0.
-    width = max(shutil.get_terminal_size().columns, 40)
-    return textwrap.fill(meaning, width, initial_indent=f"  {name:<{_COLUMN - 2}}", subsequent_indent=" " * _COLUMN)
+    return textwrap.fill(meaning, _WIDTH, initial_indent=f"  {name:<{_COLUMN - 2}}", subsequent_indent=" " * _COLUMN)

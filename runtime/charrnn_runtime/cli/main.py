@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 from charrnn_runtime.cli import terminal
 from charrnn_runtime.cli.arguments import add_options
 from charrnn_runtime.cli.commands import SUMMARIES
+from charrnn_runtime.cli.terminal_options import TerminalOptions
 from charrnn_runtime.core.option_fields import Option, options_of
 from charrnn_runtime.core.process import held_back_stderr
 from charrnn_runtime.errors import InputError
@@ -116,7 +117,7 @@ def all_options(name: str) -> list[Option]:
     from charrnn_runtime.cli.model_options import ModelOptions
 
     model, *engine = options_of(ModelOptions)
-    return [model, *_command(name).OPTIONS, *engine, *options_of(terminal.TerminalOptions)]
+    return [model, *_command(name).OPTIONS, *engine, *options_of(TerminalOptions)]
 
 
 def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str, *, is_meant: bool) -> _Parser:

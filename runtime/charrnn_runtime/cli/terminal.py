@@ -11,13 +11,10 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FrameType
 
-from charrnn_runtime.core.option_fields import FLAG, option
 from charrnn_runtime.core.process import Interrupted, Stopped, Terminated
 from charrnn_runtime.errors import CharrnnError
 
@@ -27,11 +24,8 @@ _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _SECONDS_BETWEEN = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class TerminalOptions:
-    """What every command takes, whatever it does."""
-
-    debug: bool = option(False, meaning="Show the traceback of an error", legal=FLAG)
+DEBUG = "Show the traceback of an error"
+"""What `--debug` does; a line of the help of every command."""
 
 
 def run(command: Callable[[], None], *, debug: bool = False) -> int:
@@ -134,6 +128,8 @@ def _escaped_character(character: str) -> str:
 
 def _fail(message: str, exit_code: int, debug: bool) -> int:
     if debug:
+        import traceback
+
         traceback.print_exc()
     one_line = " ".join(message.split())
     sys.stderr.write(f"charrnn: {one_line}\n")

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 
 from charrnn_runtime.errors import CharrnnError
@@ -39,6 +38,8 @@ def held_back_stderr() -> Iterator[None]:
     TensorFlow and LiteRT write to the descriptor itself, about delegates and devices that are not there, before any log
     level counts.
     """
+    import tempfile
+
     sys.stderr.flush()
     real = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -73,11 +73,11 @@ def read_export_source(run: Path) -> ExportSource:
     weights = step_weights(model)
     dataset = read_dataset(run / SPLITS, description.vocabulary, description.mode)
     # The numpy step is the same model (the parity gate checks its weights) and scores the lines in a second.
-    held_out = Quantiles.measure(NumpyStep(weights), dataset.held_out(MAX_QUANTILE_LINES))
+    quantiles = Quantiles.measure(NumpyStep(weights), dataset.held_out(MAX_QUANTILE_LINES))
     return ExportSource(
         weights=weights,
         reference=KerasStep(model),
-        description=replace(description, held_out=held_out),
+        description=replace(description, score_quantiles=quantiles),
         held_out=dataset.held_out(MAX_HELD_OUT_LINES),
         training_lines=dataset.split.train if isinstance(dataset, LineDataset) else (),
     )

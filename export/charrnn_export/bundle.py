@@ -18,7 +18,15 @@ from charrnn_export.targets import LOOPS, PRECISIONS, TARGETS, Target, legal
 from charrnn_export.writers import WRITERS, ExportSource, open_loop
 from charrnn_runtime.bundle import golden
 from charrnn_runtime.bundle.locate import read_manifest
-from charrnn_runtime.bundle.manifest import MANIFEST_NAME, NOT_CHECKED, Description, FileEntry, HeldOutSample, Manifest
+from charrnn_runtime.bundle.manifest import (
+    MANIFEST_NAME,
+    NOT_CHECKED,
+    Description,
+    FileEntry,
+    FilterEntry,
+    HeldOutSample,
+    Manifest,
+)
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
 from charrnn_runtime.core.signature import SIGNATURE_NAME
 from charrnn_runtime.core.step import Step
@@ -84,7 +92,8 @@ def export_bundle(
     )
     if original.training_lines:
         lines = LineFilter.build(original.training_lines)
-        manifest = replace(manifest, training_lines=lines.entry(len(set(original.training_lines))))
+        entry = FilterEntry.of(lines, FILTER_NAME, len(set(original.training_lines)))
+        manifest = replace(manifest, training_lines=entry)
         files[FILTER_NAME] = lines.bits
     _write(folder, manifest, files)
     return manifest

@@ -14,7 +14,7 @@ from charrnn_runtime import load
 from charrnn_runtime.bundle import golden as transcripts
 from charrnn_runtime.bundle.open_step import open_model
 from charrnn_runtime.core.step import state_names
-from charrnn_runtime.engines.generator import scalars
+from charrnn_runtime.engines.tensors import scalars
 
 pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
@@ -100,7 +100,7 @@ def test_onnxruntime_web_draws_the_golden_samples(javascript, onnx_files, name):
 
 
 @pytest.mark.parametrize(
-    "drawing", [{"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.6}, {"temperature": 0, "prefix": "A"}]
+    "options", [{"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.6}, {"temperature": 0, "prefix": "A"}]
 )
 def test_onnxruntime_web_follows_the_drawing_rule(javascript, kept_bundle, options):
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]

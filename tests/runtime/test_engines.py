@@ -127,7 +127,7 @@ def test_one_step_may_be_shared_by_four_threads(step):
     assert wrong == []
 
 
-@pytest.mark.parametrize("drawing", [SamplingOptions(), SamplingOptions(0.8, 5, 0.95), SamplingOptions(0)], ids=str)
+@pytest.mark.parametrize("options", [SamplingOptions(), SamplingOptions(0.8, 5, 0.95), SamplingOptions(0)], ids=str)
 def test_the_same_seed_gives_the_same_lines_on_every_engine_at_every_batch_size(step, tiny, options):
     request = Request(tiny.vocabulary.encode("A"), 50, options, seed=7)
     expected = [sample.tokens.tolist() for sample in sample_tokens(tiny.step, request, 100)]

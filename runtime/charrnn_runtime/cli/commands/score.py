@@ -55,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, model: Model) -> None:
     """Print the lines with their scores, in the order of the file, and a summary to stderr."""
-    if model.description.held_out is None and not options.above is options.below is None:
+    if model.description.score_quantiles is None and not options.above is options.below is None:
         raise InputError(
             f"{model.source} does not know how it scores held-out lines, which percentiles are counted in: "
             "export it again from its run, and name the bundle or a file of it"
@@ -129,7 +129,7 @@ def _is_shown(score: LineScore, options: argparse.Namespace) -> bool:
 
 def _names(options: argparse.Namespace, model: Model) -> list[str]:
     names = ["log_probability", "bits_per_character", "perplexity"]
-    names += [] if model.description.held_out is None else ["percentile"]
+    names += [] if model.description.score_quantiles is None else ["percentile"]
     return names + (["character_bits"] if options.characters else [])
 
 

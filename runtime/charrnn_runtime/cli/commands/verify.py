@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from charrnn_runtime.bundle.locate import C_UNASKED, Engine, c_folders_of, files_of
+from charrnn_runtime.bundle.locate import C_NEEDS_OPTION, Engine, c_folders_of, files_of
 from charrnn_runtime.bundle.open_generator import open_generator, signatures_of
 from charrnn_runtime.cli import summaries
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, read_bounded
@@ -24,7 +24,7 @@ def run_files(options: argparse.Namespace, path: Path) -> None:
     files = files_of(path, options.engine)
     unasked = c_folders_of(path) if options.engine == "auto" else []
     if unasked and files == [path]:
-        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_UNASKED}")
+        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_NEEDS_OPTION}")
     for file in files:
         try:
             sentences = _verify(file, options.engine, options.threads)
@@ -37,7 +37,7 @@ def run_files(options: argparse.Namespace, path: Path) -> None:
     for reason in passed_over:
         print(f"not verified: {reason}", file=sys.stderr)
     for folder in unasked:
-        print(f"not verified: {folder}: {C_UNASKED}", file=sys.stderr)
+        print(f"not verified: {folder}: {C_NEEDS_OPTION}", file=sys.stderr)
 
 
 def _verify(file: Path, engine: Engine, num_threads: int) -> list[str]:
@@ -49,5 +49,5 @@ def _verify(file: Path, engine: Engine, num_threads: int) -> list[str]:
         loop = open_generator(file, data, engine=engine, num_threads=num_threads) if GENERATE_NAME in held else None
     return [
         *([summaries.verification(model)] if model else []),
-        *([summaries.loop_verification(loop)] if loop else []),
+        *([summaries.generator_verification(loop)] if loop else []),
     ]

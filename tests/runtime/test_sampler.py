@@ -42,7 +42,7 @@ class Scripted:
 
 
 @pytest.mark.parametrize(
-    "drawing",
+    "options",
     [
         SamplingOptions(),
         SamplingOptions(0.6),

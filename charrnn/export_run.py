@@ -77,11 +77,11 @@ def read_export_source(run: Path, stages: Stages = SilentStages()) -> ExportSour
     lines = dataset.held_out(MAX_QUANTILE_LINES)
     with stages.stage(f"scoring {len(lines):,} held-out lines"):
         # The numpy step is the same model (the parity gate checks its weights) and scores the lines in a second.
-        held_out = Quantiles.measure(NumpyStep(weights), lines)
+        quantiles = Quantiles.measure(NumpyStep(weights), lines)
     return ExportSource(
         weights=weights,
         reference=KerasStep(model),
-        description=replace(description, held_out=held_out),
+        description=replace(description, score_quantiles=quantiles),
         held_out=dataset.held_out(MAX_HELD_OUT_LINES),
         training_lines=dataset.split.train if isinstance(dataset, LineDataset) else (),
     )

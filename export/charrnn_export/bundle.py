@@ -14,7 +14,14 @@ from charrnn_export.parity import FP32
 from charrnn_export.targets import GENERATORS, TARGETS, Target, legal
 from charrnn_export.writers import ExportSource
 from charrnn_runtime.bundle.locate import read_manifest
-from charrnn_runtime.bundle.manifest import MANIFEST_NAME, Description, FileEntry, HeldOutSample, Manifest
+from charrnn_runtime.bundle.manifest import (
+    MANIFEST_NAME,
+    Description,
+    FileEntry,
+    FilterEntry,
+    HeldOutSample,
+    Manifest,
+)
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, json_bytes, read_bounded, sha256, write_together
 from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.signature import SIGNATURE_NAME
@@ -78,7 +85,8 @@ def export_bundle(
     if source.training_lines:
         with stages.stage(f"hashing {len(source.training_lines):,} training lines"):
             lines = LineFilter.build(source.training_lines)
-            manifest = replace(manifest, training_lines=lines.entry(len(set(source.training_lines))))
+            entry = FilterEntry.of(lines, FILTER_NAME, len(set(source.training_lines)))
+            manifest = replace(manifest, training_lines=entry)
             files[FILTER_NAME] = lines.bits
     with stages.stage(f"writing {folder}"):
         _write(folder, manifest, files)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn_runtime.bundle.locate import C_UNASKED, Engine, bundle_of, read_manifest, step_files
+from charrnn_runtime.bundle.locate import C_NEEDS_OPTION, Engine, bundle_of, read_manifest, step_files
 from charrnn_runtime.bundle.manifest import Manifest
 from charrnn_runtime.bundle.open_step import open_listed
 from charrnn_runtime.core.files import read_bounded
@@ -128,7 +128,7 @@ def benchmark(
     openers: dict[str, Opener] = {name: opener for name, (_, opener) in (others or {}).items()}
     openers |= {name: partial(_open_listed, bundle, manifest, name, num_threads) for name in names}
     rows: list[Row] = []
-    missing = [f"{name}: {C_UNASKED}" for name in step_files(manifest, "c") if engine == "auto" and model.is_dir()]
+    missing = [f"{name}: {C_NEEDS_OPTION}" for name in step_files(manifest, "c") if engine == "auto" and model.is_dir()]
     for name, opener in openers.items():
         kind = others[name][0] if others and name in others else None
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from charrnn_runtime import Selection, load
 from charrnn_runtime.bundle.locate import read_manifest
-from charrnn_runtime.bundle.open_generator import loop_beside, open_generator
+from charrnn_runtime.bundle.open_generator import generator_beside, open_generator
 from charrnn_runtime.core.step import NumpyStep, zero_state
 from charrnn_runtime.engines.generator import HostGenerator
 from charrnn_runtime.errors import InputError, ModelFileError, ParityError
@@ -217,12 +217,12 @@ def test_a_loop_that_is_damaged_or_of_another_model_is_not_used(text_bundle, tin
     path.write_bytes(whole)
     manifest = read_manifest(folder)
     other = replace(manifest.description, max_length=499)
-    assert loop_beside(folder / "model.onnx", manifest.description) is not None
-    assert loop_beside(folder / "model.onnx", other) is None
+    assert generator_beside(folder / "model.onnx", manifest.description) is not None
+    assert generator_beside(folder / "model.onnx", other) is None
 
 
 def test_lines_are_drawn_without_the_loop(golden):
-    assert load(golden / "loop")._loop is None
+    assert load(golden / "loop")._generator is None
 
 
 # faults: ONNX

@@ -13,7 +13,7 @@ from charrnn_runtime import load
 from charrnn_runtime.bundle import golden as transcripts
 from charrnn_runtime.bundle.open_step import open_model
 from charrnn_runtime.core.step import state_names
-from charrnn_runtime.engines.generator import scalars
+from charrnn_runtime.engines.tensors import scalars
 
 pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")

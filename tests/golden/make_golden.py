@@ -51,8 +51,8 @@ def tiny_model(name: str) -> Tiny:
     """Return a tiny model by its name."""
     units = UNITS[name]
     weights = tiny_weights(units)
-    held_out = Quantiles.measure(NumpyStep(weights), [VOCABULARY.encode(line) for line in HELD_OUT])
-    return Tiny(name, weights, Description(VOCABULARY, units, training=TRAINING, held_out=held_out))
+    quantiles = Quantiles.measure(NumpyStep(weights), [VOCABULARY.encode(line) for line in HELD_OUT])
+    return Tiny(name, weights, Description(VOCABULARY, units, training=TRAINING, score_quantiles=quantiles))
 
 
 def tiny_weights(units: tuple[int, ...], seed: int = 1) -> StepWeights:

@@ -7,7 +7,7 @@ from typing import Any
 from charrnn_runtime.bundle import golden
 from charrnn_runtime.bundle.locate import bundle_of, read_manifest
 from charrnn_runtime.bundle.manifest import NOT_CHECKED
-from charrnn_runtime.bundle.open_generator import LoadedGenerator, loops_of
+from charrnn_runtime.bundle.open_generator import LoadedGenerator, generator_files
 from charrnn_runtime.bundle.open_step import LoadedStep
 from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.signature import GENERATE_NAME, generate_signature
@@ -29,7 +29,7 @@ def verification(model: Model) -> str:
     )
 
 
-def loop_verification(loaded: LoadedGenerator) -> str:
+def generator_verification(loaded: LoadedGenerator) -> str:
     """Verify the loop in a file and return the sentence that says how it went.
 
     Raises:
@@ -57,7 +57,7 @@ def information(loaded: LoadedStep | LoadedGenerator, named: Path) -> str:
     rows = {
         "file": f"{loaded.path} (run by {loaded.engine})",
         **_bundle_rows(named),
-        **_loop_rows(loaded),
+        **_generator_rows(loaded),
         "model": f"LSTM over {description.mode}, units {' + '.join(map(str, description.units))}",
         "vocabulary": f"{vocabulary.size} tokens: newline, {known}",
         "text": f"normal form {vocabulary.rule.normal_form or 'none'}, {case}",
@@ -80,10 +80,10 @@ def _bundle_rows(path: Path) -> dict[str, str]:
     return {} if [*manifest.models()] == ["."] else {"bundle": ", ".join(listed)}
 
 
-def _loop_rows(loaded: LoadedStep | LoadedGenerator) -> dict[str, str]:
+def _generator_rows(loaded: LoadedStep | LoadedGenerator) -> dict[str, str]:
     """Return where the whole loop is to be had in one call, and the names of its tensors; nothing if it is nowhere."""
     rows = {}
-    for name, format in loops_of(loaded.path).items():
+    for name, format in generator_files(loaded.path).items():
         tensors = generate_signature(loaded.description.units, format)
         where = f"{name}, signature {GENERATE_NAME}" if format == "tflite" else name
         rows[f"loop ({format})"] = f"{where}: {', '.join(tensors['inputs'])} in; {', '.join(tensors['outputs'])} out"

@@ -71,7 +71,7 @@ OPTIONS = (*options_of(ScoreOptions, "file"), *options_of(ReadOptions), *options
 def run(values: Mapping[str, Any], model: Model) -> None:
     """Print the lines with their scores, in the order of the file, and a summary to stderr."""
     options = build(ScoreOptions, values)
-    if model.description.held_out is None and not options.above is options.below is None:
+    if model.description.score_quantiles is None and not options.above is options.below is None:
         raise InputError(
             f"{model.source} does not know how it scores held-out lines, which percentiles are counted in: "
             "export it again from its run, and name the bundle or a file of it"
@@ -161,7 +161,7 @@ def _is_shown(score: LineScore, options: ScoreOptions) -> bool:
 
 def _names(options: ScoreOptions, model: Model) -> list[str]:
     names = ["log_probability", "bits_per_character", "perplexity"]
-    names += [] if model.description.held_out is None else ["percentile"]
+    names += [] if model.description.score_quantiles is None else ["percentile"]
     return names + (["character_bits"] if options.characters else [])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from charrnn_runtime.bundle.locate import C_UNASKED, Engine, c_folders_of, files_of
+from charrnn_runtime.bundle.locate import C_NEEDS_OPTION, Engine, c_folders_of, files_of
 from charrnn_runtime.bundle.open_generator import open_generator, signatures_of
 from charrnn_runtime.cli import summaries
 from charrnn_runtime.cli.model_options import ModelOptions
@@ -26,7 +26,7 @@ def run_files(values: Mapping[str, Any], path: Path) -> None:
     files = files_of(path, opened.engine)
     unasked = c_folders_of(path) if opened.engine == "auto" else []
     if unasked and files == [path]:
-        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_UNASKED}")
+        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_NEEDS_OPTION}")
     for file in files:
         try:
             sentences = _verify(file, opened.engine, opened.threads)
@@ -39,7 +39,7 @@ def run_files(values: Mapping[str, Any], path: Path) -> None:
     for reason in passed_over:
         print(f"not verified: {reason}", file=sys.stderr)
     for folder in unasked:
-        print(f"not verified: {folder}: {C_UNASKED}", file=sys.stderr)
+        print(f"not verified: {folder}: {C_NEEDS_OPTION}", file=sys.stderr)
 
 
 def _verify(file: Path, engine: Engine, num_threads: int) -> list[str]:
@@ -51,5 +51,5 @@ def _verify(file: Path, engine: Engine, num_threads: int) -> list[str]:
         loop = open_generator(file, data, engine=engine, num_threads=num_threads) if GENERATE_NAME in held else None
     return [
         *([summaries.verification(model)] if model else []),
-        *([summaries.loop_verification(loop)] if loop else []),
+        *([summaries.generator_verification(loop)] if loop else []),
     ]

@@ -20,7 +20,7 @@ from charrnn_runtime.sampling.sampler import Request, sample_tokens
 
 FILES = {"onnxruntime": "model.generate.onnx", "litert": "model.tflite"}
 MAX_LENGTH = 40
-DRAWINGS = [
+OPTIONS = [
     SamplingOptions(),
     SamplingOptions(temperature=0),
     SamplingOptions(temperature=0.3),
@@ -86,7 +86,7 @@ def assert_same(received, expected):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", DRAWINGS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_one_call_draws_what_the_loop_on_the_host_draws(loop, host, options):
     for batch, steps in ((1, 1), (1, 30), (13, 17)):
         given = arguments(loop.units, host.step.vocab_size, batch, steps)
@@ -184,20 +184,24 @@ def test_a_tflite_with_the_loop_is_still_a_step(bundle_with_loop, golden):
 
 
 def test_the_loop_alone_is_no_step_and_a_step_no_loop(bundle_with_loop, golden):
-    with pytest.raises(ModelFileError, match=r"holds the whole loop and no step; name the bundle or its model\.onnx"):
+    with pytest.raises(ModelFileError, match=r"holds a generator and no step; name the bundle or its model\.onnx"):
         load(bundle_with_loop / "model.generate.onnx")
     step = golden / "two_layers" / "model.onnx"
-    with pytest.raises(ModelFileError, match=r"holds no loop of charrnn's: expected logits to be absent, received"):
+    with pytest.raises(
+        ModelFileError, match=r"holds no generator of charrnn's: expected logits to be absent, received"
+    ):
         open_generator(step, step.read_bytes())
     other = golden / "two_layers" / "model.npz"
-    with pytest.raises(ModelFileError, match=r"holds no loop: expected what `charrnn export --generate` writes"):
+    with pytest.raises(ModelFileError, match=r"holds no generator: expected what `charrnn export --generate` writes"):
         open_generator(other, b"")
 
 
 def test_a_tflite_without_the_loop_says_so(golden):
     pytest.importorskip("ai_edge_litert")
     path = golden / "two_layers" / "model.tflite"
-    with pytest.raises(ModelFileError, match=r"holds no loop: expected a signature 'generate', received \['step'\]"):
+    with pytest.raises(
+        ModelFileError, match=r"holds no generator: expected a signature 'generate', received \['step'\]"
+    ):
         open_generator(path, path.read_bytes())
 
 

@@ -1,8 +1,7 @@
 """`charrnn export`."""
 
-import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +10,6 @@ from charrnn.cli.extras import load_tensorflow, require
 from charrnn.cli.report import RunArgument
 from charrnn_export.targets import ALL, DEFAULT_FORMATS, FORMATS, Target, choose
 from charrnn_runtime.core.option_fields import FLAG, build, number, one_of, option, options_of
-from charrnn_runtime.core.progress import Advance
 from charrnn_runtime.core.signature import Precision
 from charrnn_runtime.errors import EngineMissingError, InputError
 
@@ -86,10 +84,13 @@ def export(values: Mapping[str, Any]) -> None:
 
 
 def _export(folder: Path, targets: Sequence[Target], options: ExportOptions) -> None:
+    from charrnn.cli.stages import ConsoleStages, LiveLine, open_progress_stream
     from charrnn_runtime.bundle.locate import read_run
 
     read_run(folder)
-    load_tensorflow()
+    stages = ConsoleStages(LiveLine(open_progress_stream()), announces=True)
+    with stages.stage("loading TensorFlow"):
+        load_tensorflow()
     from charrnn.export_run import export_run
 
     bundle, manifest = export_run(
@@ -98,22 +99,12 @@ def _export(folder: Path, targets: Sequence[Target], options: ExportOptions) -> 
         max_cost=options.max_cost,
         verify=not options.no_verify,
         share_held_out=not options.no_held_out,
-        stages=_PrintedStages(),
+        stages=stages,
     )
     for name, files in manifest.models().items():
         entries = [manifest.files[file] for file in files]
         print(f"{bundle / name}  {sum(entry.bytes for entry in entries):,} bytes  {_in_words(entries[0].parity)}")
     print(f"next: charrnn sample {folder}", file=sys.stderr)
-
-
-class _PrintedStages:
-    """Prints the name of each stage to stderr."""
-
-    @contextlib.contextmanager
-    def stage(self, name: str, total: float | None = None) -> Iterator[Advance]:
-        """Print the stage when it begins."""
-        print(name, file=sys.stderr)
-        yield lambda amount: None
 
 
 def _check_compiler(targets: Sequence[Target], no_verify: bool) -> None:

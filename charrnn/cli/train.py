@@ -25,9 +25,11 @@ from charrnn_runtime.errors import OperationError
 
 # What trains is loaded by the functions that need it, so that `--help` loads what it prints.
 if TYPE_CHECKING:
+    from charrnn.cli.console import ConsoleReporter
     from charrnn.distributed.strategy import Strategy
     from charrnn.training.job import TrainingJob
     from charrnn.training.reporter import Reporter
+    from charrnn_runtime.core.progress import Stages
 
 DETAILS = """Shows the loss in bits per character: how many bits the model needs, on average, to guess the next
 character of a line it has not seen. Ctrl-C ends training and keeps the best model so far."""
@@ -110,16 +112,25 @@ def train(values: Mapping[str, Any]) -> None:
     read = build(ReadOptions, values)
     way = Distribution.choose(arguments.distribute, os.environ)
     require("train")
+    from charrnn.cli.console import ConsoleReporter
+    from charrnn.cli.stages import open_progress_stream
+
+    reporter = ConsoleReporter(open_progress_stream(), sys.stdout)
     with way.scratch() as scratch:
-        job = _prepare(arguments, options, read, way, scratch)
+        job = _prepare(arguments, options, read, way, scratch, reporter)
         if arguments.resume and job.run.has_ended:
             _say_nothing_is_left(job, way)
         else:
-            _carry_out(job, way, tensorboard=arguments.tensorboard)
+            _carry_out(job, way, reporter, tensorboard=arguments.tensorboard)
 
 
 def _prepare(
-    arguments: TrainArguments, options: TrainingOptions, read: ReadOptions, way: Distribution, scratch: Path | None
+    arguments: TrainArguments,
+    options: TrainingOptions,
+    read: ReadOptions,
+    way: Distribution,
+    scratch: Path | None,
+    stages: "Stages",
 ) -> "TrainingJob":
     from charrnn.training.job import TrainingJob
 
@@ -133,6 +144,7 @@ def _prepare(
         resume=arguments.resume,
         way=way,
         scratch=scratch,
+        stages=stages,
     )
 
 
@@ -147,11 +159,12 @@ def _say_nothing_is_left(job: "TrainingJob", way: Distribution) -> None:
             rendezvous(way.cluster, job.run.config.digest, has_ended=True)
 
 
-def _carry_out(job: "TrainingJob", way: Distribution, *, tensorboard: bool) -> None:
+def _carry_out(job: "TrainingJob", way: Distribution, reporter: "ConsoleReporter", *, tensorboard: bool) -> None:
     try:
         if words := way.in_words:
             print(words, file=sys.stderr, flush=True)
-        load_tensorflow()
+        with reporter.stage("loading TensorFlow"):
+            load_tensorflow()
         strategy = _join(job, way)
     except BaseException:
         job.give_way()
@@ -162,11 +175,8 @@ def _carry_out(job: "TrainingJob", way: Distribution, *, tensorboard: bool) -> N
     if not way.is_chief:
         job.help_chief(strategy)
         return
-    from charrnn.cli.console import ConsoleReporter
-
-    report = ConsoleReporter(sys.stderr, sys.stdout)
-    report.start(job)
-    report.end(job, job.carry_out(_with_tensorboard(job, report) if tensorboard else report, strategy))
+    reporter.start(job)
+    reporter.end(job, job.carry_out(_with_tensorboard(job, reporter) if tensorboard else reporter, strategy))
 
 
 def _join(job: "TrainingJob", way: Distribution) -> "Strategy | None":

@@ -21,6 +21,7 @@ from charrnn.datasets.batches import Batch, Lines
 from charrnn.datasets.dataset import LineDataset
 from charrnn.evaluation.kneser_ney import KneserNey, fit
 from charrnn.options import ResolvedOptions
+from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.step import Float32, State, Step, zero_state
 from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
 from charrnn_runtime.sampling.draw import Float64, pick
@@ -102,38 +103,47 @@ class Teacher:
     """Loss a character of the mixture on the lines it was mixed by."""
 
     @classmethod
-    def mix(cls, step: Step, train: Sequence[Tokens], validation: Sequence[Tokens]) -> Self:
+    def mix(
+        cls, step: Step, train: Sequence[Tokens], validation: Sequence[Tokens], stages: Stages = SilentStages()
+    ) -> Self:
         """Return the mixture under which the validation lines are most probable.
 
         Args:
             step: A network that was trained on the training lines.
             train: The training lines, int32 [length] each.
             validation: The validation lines.
+            stages: Shows how many mixtures were tried.
         """
         counted, asked = Lines(train).tokens, Lines(validation).tokens
         by_network = _targets(cls(step, fit(counted, step.vocab_size, 1, 0.5), 0.0, 0.0), validation)
         best: Self | None = None
-        for order in ORDERS:
-            for discount in DISCOUNTS:
+        candidates = [(order, discount) for order in ORDERS for discount in DISCOUNTS]
+        with stages.stage("mixing the network with counts", len(candidates)) as advance:
+            for order, discount in candidates:
                 counts = fit(counted, step.vocab_size, order, discount)
                 by_counts = np.exp(counts.log_probabilities(asked))
                 weight = _mixing_weight(by_counts, by_network)
                 nats = -float(np.log(weight * by_counts + (1 - weight) * by_network).mean())
                 if best is None or nats < best.validation_nats:
                     best = cls(step, counts, weight, nats)
+                advance(1)
         if best is None:
             raise ValueError("expected orders and discounts to try")
         return best
 
-    def batches(self, dataset: LineDataset, options: ResolvedOptions, start: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, dataset: LineDataset, options: ResolvedOptions, start: int = 0, stages: Stages = SilentStages()
+    ) -> Iterator[Batch]:
         """Yield batches for ever, from number `start` on: training and synthetic lines with soft targets.
 
         Args:
             dataset: The training lines.
             options: What the run trains with.
             start: How many batches to skip.
+            stages: Shows that new lines are drawn.
         """
-        lines_of = lru_cache(maxsize=1)(partial(self.distillation_lines, dataset.train, options.seed))
+        draw = partial(self.distillation_lines, dataset.train, options.seed, stages=stages)
+        lines_of = lru_cache(maxsize=1)(draw)
         return dataset.batches_of(lambda epoch: lines_of(epoch // EPOCHS_PER_DRAW), options, start)
 
     def to_json(self) -> dict[str, Any]:
@@ -146,24 +156,30 @@ class Teacher:
             "validation_nats": round(self.validation_nats, 6),
         }
 
-    def distillation_lines(self, lines: Sequence[Tokens], seed: int, number: int) -> Lines:
+    def distillation_lines(
+        self, lines: Sequence[Tokens], seed: int, number: int, stages: Stages = SilentStages()
+    ) -> Lines:
         """Return training lines and made-up ones, with the teacher's distributions as targets.
 
         Args:
             lines: The training lines.
             seed: The run's.
-            number: Which lesson, from 0; each has other made-up lines.
+            number: Which draw, from 0; each has other synthetic lines.
+            stages: Shows how many lines are drawn.
 
         Returns:
-            (1 + `MADE_UP`) lines to every training line, none longer than the longest of these.
+            (1 + `SYNTHETIC_LINES`) lines to every training line, none longer than the longest of these.
         """
         counter = np.array([0, 0, 0, _SYNTHETIC_STREAM], np.uint64)
         random = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64), counter=counter))
         longest = max(map(len, lines))
         synthetic: list[tuple[Tokens, Float32]] = []
         count = SYNTHETIC_LINES * len(lines)
-        while len(synthetic) < count:
-            synthetic += self._draw_lines(min(_ROWS, count - len(synthetic)), random, longest)
+        with stages.stage("drawing synthetic lines from the teacher", count) as advance:
+            while len(synthetic) < count:
+                drawn = self._draw_lines(min(_ROWS, count - len(synthetic)), random, longest)
+                synthetic += drawn
+                advance(len(drawn))
         taught = [*zip(lines, self.distributions(lines), strict=True), *synthetic]
         return Lines([line for line, _ in taught], np.concatenate([soft_targets for _, soft_targets in taught]))
 

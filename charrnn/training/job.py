@@ -144,8 +144,12 @@ class TrainingJob:
         A report that cannot be made is no failure of the training: the run is complete by then, the reporter is told,
         and `charrnn report` makes it later.
         """
-        result = self._train(reporter, strategy or SingleProcess(), self.baseline)
-        reporter.report(_write_report(self.run.path))
+        with reporter.stage("counting n-grams"):
+            baseline = self.baseline
+        result = self._train(reporter, strategy or SingleProcess(), baseline)
+        with reporter.stage("making the report"):
+            outcome = _write_report(self.run.path)
+        reporter.report(outcome)
         return result
 
     def help_chief(self, strategy: Strategy) -> None:
@@ -174,8 +178,8 @@ class TrainingJob:
             return None
         numbers = range(teacher_networks(len(dataset.split.train)))
         networks = tuple(self._teachers_network(number, dataset, reporter, strategy) for number in numbers)
-        teacher = Teacher.mix(Ensemble(networks), dataset.train, dataset.validation)
-        reporter.stage(f"the teacher: {_in_words(teacher.to_json())}; now the run itself learns from it")
+        teacher = Teacher.mix(Ensemble(networks), dataset.train, dataset.validation, reporter)
+        reporter.announce(f"the teacher: {_in_words(teacher.to_json())}; now the run itself learns from it")
         return teacher
 
     def _teachers_network(self, number: int, dataset: LineDataset, reporter: Reporter, strategy: Strategy) -> Step:
@@ -194,7 +198,7 @@ class TrainingJob:
         from charrnn.training.loop import LoopOptions, train
 
         options, name = run.config.options, run.path.name
-        reporter.stage(f"first a teacher: network {name}, {options.state_size} units, {options.iterations:,} steps")
+        reporter.announce(f"first a teacher: network {name}, {options.state_size} units, {options.iterations:,} steps")
         # Nobody looks at the test lines for its sake.
         own = LineDataset(replace(dataset.split, test=dataset.split.validation), dataset.vocabulary)
         start = _of_chief(read_newest(run.checkpoints)[0], strategy)

@@ -5,6 +5,7 @@ What is written is history.csv, row by row: the run stays the one place where th
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import tensorflow as tf
@@ -13,6 +14,7 @@ from charrnn.runs.directory import HISTORY, TENSORBOARD
 from charrnn.runs.finished import read_history
 from charrnn.runs.results import HistoryRow
 from charrnn.training.reporter import Progress, Reporter, SampledLine
+from charrnn_runtime.core.progress import Advance
 from charrnn_runtime.errors import OperationError
 
 # What TensorBoard's own `summary.scalar` writes; TensorFlow has it only where TensorBoard is installed.
@@ -51,9 +53,13 @@ class TensorBoardReporter:
         """Pass them on."""
         self._listener.samples(step, lines)
 
-    def stage(self, sentence: str) -> None:
+    def announce(self, sentence: str) -> None:
         """Pass it on."""
-        self._listener.stage(sentence)
+        self._listener.announce(sentence)
+
+    def stage(self, name: str, total: float | None = None) -> AbstractContextManager[Advance]:
+        """Pass it on."""
+        return self._listener.stage(name, total)
 
     def report(self, outcome: str) -> None:
         """Pass it on."""

@@ -20,6 +20,7 @@ from charrnn.model.flat_parameters import FlatParameters
 from charrnn.model.keras_model import ModelSizes, Tensor, arrays_of, build_model, check_arrays
 from charrnn.options import ResolvedOptions
 from charrnn.runs.checkpoint import Snapshot
+from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.step import Float32, zero_state
 from charrnn_runtime.errors import ModelFileError
 
@@ -33,6 +34,7 @@ class Trainer:
         options: ResolvedOptions,
         characters_per_batch: float,
         strategy: Strategy = SingleProcess(),
+        stages: Stages = SilentStages(),
     ) -> None:
         """Build everything at its start.
 
@@ -42,7 +44,9 @@ class Trainer:
             characters_per_batch: What a batch's summed loss is divided by: the same for short and long lines, so that
                 every character weighs the same.
             strategy: Who works on a batch.
+            stages: Shows that a step is being compiled, which takes seconds for each width of a batch.
         """
+        self._stages, self._compiled_widths = stages, set[int]()
         self._sizes, self._options, self._strategy = sizes, options, strategy
         self._parameters = FlatParameters.of(sizes.shapes())
         start = self._parameters.vectors_of(arrays_of(build_model(sizes, seed=options.seed)))
@@ -81,6 +85,15 @@ class Trainer:
         Returns:
             The batch's summed loss in nats, before the step.
         """
+        width = len(batch.inputs)
+        if width in self._compiled_widths:
+            return self._learn(batch, step)
+        with self._stages.stage(f"compiling the step for batches of {width} characters"):
+            nats = self._learn(batch, step)
+        self._compiled_widths.add(width)
+        return nats
+
+    def _learn(self, batch: Batch, step: int) -> float:
         # Few and plain arguments: TensorFlow looks at each of them in Python.
         nats, self._state = self._step(
             tf.convert_to_tensor(batch.inputs),

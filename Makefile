@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 WORK ?= build
 FUZZ_SECONDS ?= 60
+PROCESSORS ?= haswell ivybridge
+TESTS ?=
 BIN = $(VENV)/bin
 DEMO = $(WORK)/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts notebook commands golden wheel wheel-check benchmark clean fuzz kills
+.PHONY: help demo test test-elsewhere check format lint types contracts notebook commands golden wheel wheel-check benchmark clean fuzz kills
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("charrnn needs Python 3.11 or newer, this is " + sys.version)'
@@ -48,6 +50,12 @@ demo: ## train on Dutch place names, export, verify, sample without TensorFlow: 
 
 test: $(VENV)/installed ## install what the tests need and run them
 	$(BIN)/python -m pytest -n auto
+
+test-elsewhere: $(VENV)/installed ## run TESTS as two older processors would, the second time without compilers, make, node, emulators
+	set -e; for processor in $(PROCESSORS); do \
+	  $(BIN)/python tests/elsewhere/elsewhere.py --processor $$processor $$(test $$processor = haswell || echo --without-tools) \
+	    -- -n auto $(TESTS); \
+	done
 
 check: format lint types contracts test ## everything that must be green before a commit
 

@@ -19,6 +19,7 @@ from hypothesis import settings
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = runpy.run_path(str(GOLDEN / "make_golden.py"))
+MARGINS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "margins.py")))
 TOOLS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "tools.py")))
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -84,6 +85,12 @@ def exported(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / tiny.name
     export_bundle(ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out), folder, choose([], []))
     return folder
+
+
+@pytest.fixture(scope="session")
+def margins() -> Any:
+    """What tests/margins.py offers: whether rounding could have turned a drawn character."""
+    return MARGINS
 
 
 def _skip_for(trouble: str | None) -> None:

@@ -2,7 +2,8 @@
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,18 @@ COMPILER = "arm-none-eabi-gcc"
 EMULATOR = "qemu-system-arm"
 NEEDED = {COMPILER: "gcc-arm-none-eabi and libnewlib-arm-none-eabi", EMULATOR: "qemu-system-arm"}
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+
+
+TRIAL = """
+#include "board.h"
+#include <math.h>
+int main(void)
+{
+    volatile double x = 0.0;
+    board_print(exp(x) == 1.0 ? "42\\n" : "wrong\\n");
+    return 0;
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -49,10 +62,19 @@ class Emulated:
     """A character, of the name that took most."""
 
 
-def missing() -> str | None:
-    """Return what is not installed, in words, or None."""
+def missing(core: Core) -> str | None:
+    """Compile, link and run a program that says 42; return what is not installed or does not work, or None."""
     packages = [package for program, package in NEEDED.items() if shutil.which(program) is None]
-    return f"install {' and '.join(packages)} to run the C export on emulated boards" if packages else None
+    if packages:
+        return f"install {' and '.join(packages)} (Debian) to run the C export on emulated boards"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "names.c")
+        source.write_text(TRIAL)
+        try:
+            said = compile_and_run(core, [source, BOARDS / "board.c"], Path(folder))
+        except RuntimeError as error:
+            return f"{error}; install {' and '.join(NEEDED.values())} (Debian) to run the C export on emulated boards"
+    return None if said == "42\n" else f"{EMULATOR} {core.machine} says {said!r} where a program prints 42"
 
 
 def emulate(core: Core, sources: Mapping[str, bytes], folder: Path, *, number: int, seed: int) -> Emulated:
@@ -67,23 +89,28 @@ def emulate(core: Core, sources: Mapping[str, bytes], folder: Path, *, number: i
     """
     for name, data in sources.items():
         (folder / name).write_bytes(data)
-    flags = (*core.flags, "-O2", "-ffunction-sections", "-fdata-sections", f"-I{folder}", f"-I{BOARDS}")
-    for source in (folder / "charrnn_model.c", BOARDS / "names.c", BOARDS / "board.c"):
-        strict = STRICT if source.name != "board.c" else ("-std=gnu11", "-Wall", "-Werror")
-        define = (f"-DNUMBER={number}", f"-DSEED={seed}")
-        run(COMPILER, *flags, *strict, *define, "-c", source, "-o", folder / f"{source.stem}.o")
-    objects = [folder / f"{name}.o" for name in ("charrnn_model", "names", "board")]
-    link = ("-nostartfiles", "--specs=nosys.specs", f"-T{BOARDS / 'mps2.ld'}", "-Wl,--gc-sections")
-    run(COMPILER, *flags, *link, *objects, "-lm", "-o", folder / "names.elf")
-    said = run(
-        *(EMULATOR, "-M", core.machine, "-display", "none", "-monitor", "none", "-serial", "none"),
-        *("-chardev", "stdio,id=said", "-semihosting-config", "enable=on,chardev=said"),
-        *("-icount", "shift=0", "-kernel", folder / "names.elf"),
-    )
+    files = [folder / "charrnn_model.c", BOARDS / "names.c", BOARDS / "board.c"]
+    said = compile_and_run(core, files, folder, f"-DNUMBER={number}", f"-DSEED={seed}")
     *names, figures = said.splitlines()
     stack, instructions = map(int, figures.removeprefix("# ").split())
     flash, memory = size(folder / "charrnn_model.o")
     return Emulated(tuple(names), flash, memory, size(folder / "names.o")[1], stack, instructions)
+
+
+def compile_and_run(core: Core, sources: Sequence[Path], folder: Path, *defines: str) -> str:
+    """Compile a program into a folder, run it on the board, and return what it printed."""
+    flags = (*core.flags, "-O2", "-ffunction-sections", "-fdata-sections", f"-I{folder}", f"-I{BOARDS}")
+    objects = [folder / f"{source.stem}.o" for source in sources]
+    for source, made in zip(sources, objects, strict=True):
+        strict = STRICT if source.name != "board.c" else ("-std=gnu11", "-Wall", "-Werror")
+        run(COMPILER, *flags, *strict, *defines, "-c", source, "-o", made)
+    link = ("-nostartfiles", "--specs=nosys.specs", f"-T{BOARDS / 'mps2.ld'}", "-Wl,--gc-sections")
+    run(COMPILER, *flags, *link, *objects, "-lm", "-o", folder / "names.elf")
+    return run(
+        *(EMULATOR, "-M", core.machine, "-display", "none", "-monitor", "none", "-serial", "none"),
+        *("-chardev", "stdio,id=said", "-semihosting-config", "enable=on,chardev=said"),
+        *("-icount", "shift=0", "-kernel", folder / "names.elf"),
+    )
 
 
 def size(compiled: Path) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from charrnn_runtime.bundle import golden as transcripts
 from charrnn_runtime.bundle.open_step import open_model
 from charrnn_runtime.core.step import state_names
 from charrnn_runtime.engines.tensors import scalars
+from charrnn_runtime.sampling.draw import SamplingOptions
 
 pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
@@ -98,10 +99,13 @@ def test_onnxruntime_web_draws_the_golden_samples(javascript, onnx_files, name):
 @pytest.mark.parametrize(
     "options", [{"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.6}, {"temperature": 0, "prefix": "A"}]
 )
-def test_onnxruntime_web_follows_the_drawing_rule(javascript, kept_bundle, options):
+def test_onnxruntime_web_follows_the_drawing_rule(javascript, tiny, kept_bundle, options, margins):
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     received = node(javascript, "sample.mjs", kept_bundle, "--seed", 3, "--count", 20, *words)
-    assert received.stdout.split("\n")[:-1] == load(kept_bundle).sample(20, seed=3, **options)
+    names, prefix = received.stdout.split("\n")[:-1], options.get("prefix", "")
+    expected = load(kept_bundle).sample(20, seed=3, **options)
+    drawing = SamplingOptions(**{name: options[name] for name in options if name != "prefix"})
+    margins.assert_same_texts(names, expected, tiny.step, tiny.vocabulary, seed=3, prefix=prefix, options=drawing)
 
 
 def test_javascript_has_the_random_stream(javascript, tmp_path):

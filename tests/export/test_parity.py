@@ -16,6 +16,25 @@ from charrnn_runtime.errors import InputError, ParityError
 from charrnn_runtime.scoring.score import bits_per_character
 
 ENGINES = {"onnxruntime": "model.onnx", "litert": "model.tflite"}
+LAST_DIGITS = 1e-5
+"""Between the log-probabilities (nats, written with six digits) that two processors compute with the same float32
+weights. Logits that differ by the gate's 1e-5 would make that 2e-5; measured were 1e-6 between Cascade Lake (AVX-512)
+and the same machine as Ivy Bridge, 0 as Haswell (tests/elsewhere)."""
+
+
+def assert_close_numbers(received, expected):
+    """Compare two objects: floats within `LAST_DIGITS`, everything else exactly."""
+    if isinstance(expected, dict):
+        assert received.keys() == expected.keys()
+        received, expected = tuple(received.values()), tuple(expected.values())
+    if isinstance(expected, tuple):
+        assert len(received) == len(expected)
+        for got, want in zip(received, expected, strict=True):
+            assert_close_numbers(got, want)
+    elif isinstance(expected, float):
+        assert received == pytest.approx(expected, rel=0, abs=LAST_DIGITS)
+    else:
+        assert received == expected
 
 
 @pytest.fixture(params=ENGINES)
@@ -58,8 +77,13 @@ def test_the_report_holds_what_was_measured(candidate, tiny):
 
 
 def test_a_fresh_export_says_what_the_kept_one_says(candidate, kept_bundle):
+    """Of two processors: numbers within `LAST_DIGITS`, all else to the last character."""
     kept = open_model(kept_bundle / candidate.path.name)
-    assert kept.description == candidate.description
+    for name in ("golden", "held_out"):
+        assert_close_numbers(asdict(getattr(candidate.description, name)), asdict(getattr(kept.description, name)))
+    assert replace(candidate.description, golden=None, held_out=None) == replace(
+        kept.description, golden=None, held_out=None
+    )
     outcome = transcripts.replay(
         candidate.step, kept.description.vocabulary, kept.description.golden, stop_at_boundary=True
     )

@@ -128,12 +128,18 @@ def test_one_step_may_be_shared_by_four_threads(step):
 
 
 @pytest.mark.parametrize("options", [SamplingOptions(), SamplingOptions(0.8, 5, 0.95), SamplingOptions(0)], ids=str)
-def test_the_same_seed_gives_the_same_lines_on_every_engine_at_every_batch_size(step, tiny, options):
+def test_the_same_seed_gives_the_same_lines_on_every_engine_at_every_batch_size(step, tiny, options, margins):
     request = Request(tiny.vocabulary.encode("A"), 50, options, seed=7)
-    expected = [sample.tokens.tolist() for sample in sample_tokens(tiny.step, request, 100)]
+
+    def drawn(by, batch_size):
+        samples = sample_tokens(by, request, 100, batch_size=batch_size)
+        return [tiny.vocabulary.decode(sample.tokens) for sample in samples]
+
+    expected = drawn(tiny.step, 256)
     for batch_size in (1, 7, 256):
-        received = [sample.tokens.tolist() for sample in sample_tokens(step, request, 100, batch_size=batch_size)]
-        assert received == expected
+        margins.assert_same_texts(
+            drawn(step, batch_size), expected, tiny.step, tiny.vocabulary, seed=7, prefix="A", options=options
+        )
 
 
 def test_scores_are_the_same_on_every_engine(step, tiny):

@@ -51,6 +51,15 @@ def test_the_kept_transcripts_are_still_what_the_tiny_models_say(tiny, transcrip
     assert (kept.greedy, kept.samples) == (transcript.greedy, transcript.samples)
 
 
+def test_rounding_cannot_turn_a_character_of_the_kept_transcripts(tiny, kept_bundle, margins):
+    """They are drawn again on every processor, and must be the same: no character may stand next to a border."""
+    golden = open_model(kept_bundle).description.golden
+    greedy = margins.SamplingOptions(temperature=0)
+    assert margins.uncertain_place(tiny.step, tiny.vocabulary, golden.greedy, 0, seed=7, options=greedy) is None
+    for index, text in enumerate(golden.samples):
+        assert margins.uncertain_place(tiny.step, tiny.vocabulary, text, index, seed=golden.seed) is None
+
+
 def test_a_transcript_comes_back_from_json_as_it_was(transcript):
     assert Golden.from_json(transcript.to_json()) == transcript
 

@@ -17,7 +17,7 @@ from charrnn_runtime.cli import terminal
 from charrnn_runtime.cli.arguments import add_options
 from charrnn_runtime.cli.commands import SUMMARIES
 from charrnn_runtime.cli.terminal_options import TerminalOptions
-from charrnn_runtime.core.option_fields import Option, options_of
+from charrnn_runtime.core.option_fields import Option, as_utf8, options_of
 from charrnn_runtime.core.process import held_back_stderr
 from charrnn_runtime.errors import InputError
 
@@ -135,7 +135,7 @@ def _model_of(options: argparse.Namespace) -> Path | None:
         return word
     if word.exists() or word.name != str(word):
         return word
-    options.prefix = str(word)
+    options.prefix = as_utf8(str(word))
     return None
 
 

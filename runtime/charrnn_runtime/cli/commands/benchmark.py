@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_files(options: argparse.Namespace, path: Path) -> None:
-    """Measure and print."""
+    """Measure the files and print a table."""
     table = benchmark.benchmark(
         path,
         engine=options.engine,

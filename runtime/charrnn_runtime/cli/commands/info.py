@@ -1,4 +1,4 @@
-"""`info`: what is known of a model."""
+"""`info`: print a table about a model."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_files(options: argparse.Namespace, path: Path) -> None:
-    """Print it, a line each."""
+    """Print the table."""
     with held_back_stderr():
         loaded = open_described(path, engine=options.engine, num_threads=options.threads)
     print(summaries.information(loaded, path))

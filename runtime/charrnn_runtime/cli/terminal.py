@@ -1,7 +1,7 @@
-"""How every command of charrnn meets the terminal: streams, exit codes, signals; and the words it prints for people.
+"""Streams, exit codes and signals of every command of charrnn, and printing for a terminal.
 
-Results go to stdout, everything else to stderr. An error is one line and the exit code it carries; a reader that goes
-away (`| head`) ends the command quietly; Ctrl-C ends with 130 and SIGTERM with 143.
+Results go to stdout, everything else to stderr. An error is one line, and the process ends with the error's exit code.
+A closed pipe (`| head`) ends the command quietly, Ctrl-C ends it with 130, SIGTERM with 143.
 """
 
 import contextlib
@@ -9,9 +9,7 @@ import io
 import os
 import signal
 import sys
-import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -19,7 +17,7 @@ from charrnn_runtime.core.process import Interrupted, Stopped, Terminated
 from charrnn_runtime.errors import CharrnnError
 
 _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Overrides, embeddings and isolates, which make a line look like another one; marks of direction are harmless."""
+"""Overrides, embeddings and isolates, which can make a line look like another one; marks of direction are harmless."""
 
 _SECONDS_BETWEEN = 0.2
 
@@ -29,11 +27,11 @@ DEBUG = "Show the traceback of an error"
 
 
 def run(command: Callable[[], None], *, debug: bool = False) -> int:
-    """Carry out a command and return its exit code.
+    """Run a command and return its exit code.
 
     Args:
-        command: What to do; it prints its results.
-        debug: Whether an error shows its traceback as well.
+        command: The command; it prints its results.
+        debug: Whether an error shows its traceback too.
     """
     _use_utf8()
     _listen(signal.SIGINT, Interrupted)
@@ -50,12 +48,12 @@ def run(command: Callable[[], None], *, debug: bool = False) -> int:
         _discard_stdout()
         return 0
     except OSError as error:
-        # Whatever reaches this line was not foreseen where it happened: a full disk behind stdout, for instance.
+        # No code expected this error: a full disk behind stdout, for instance.
         return _fail(f"the system refused: {error}", 1, debug)
 
 
 def escaped(text: str) -> str:
-    r"""Return a text that does a terminal no harm: without control characters, line separators, changes of direction.
+    r"""Return a text that is safe to print: control characters, line separators and direction overrides are escaped.
 
     Joiners and marks, which letters and emoji are made of, stay as they are.
 
@@ -66,12 +64,12 @@ def escaped(text: str) -> str:
 
 
 def line_writer(*, raw: bool = False) -> Callable[[str], object]:
-    """Return what writes a line to stdout: with control characters escaped on a terminal, as it is into a pipe.
+    """Return a function that writes a line to stdout; on a terminal, control characters are escaped.
 
     Args:
-        raw: Whether lines are written as they are on a terminal too (JSON escapes by itself).
+        raw: Whether lines are never escaped (JSON already is).
     """
-    # Python has no sys.stdout at all when the process was started with it closed.
+    # sys.stdout is None when the process was started with it closed.
     if sys.stdout is None:
         return lambda line: None
     write = sys.stdout.write
@@ -82,14 +80,14 @@ def line_writer(*, raw: bool = False) -> Callable[[str], object]:
 
 @contextlib.contextmanager
 def progress(total: int | None, what: str) -> Iterator[Callable[[], None]]:
-    """Show on stderr how far a command is, a few times a second; only on a terminal that gets no results as well.
+    """Show the progress of a command on stderr, a few times a second, if stderr is a terminal and stdout is not.
 
     Args:
-        total: How many there will be; None if that is not known.
+        total: How many there will be; None if unknown.
         what: What is counted, such as "samples".
 
     Yields:
-        What to call once for each.
+        A function to call once for each.
     """
     if not sys.stderr.isatty() or (sys.stdout is not None and sys.stdout.isatty()):
         yield lambda: None
@@ -122,6 +120,8 @@ def _progress_line(count: int, total: int | None, what: str, seconds: float) -> 
 
 
 def _escaped_character(character: str) -> str:
+    import unicodedata
+
     harmful = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
     return character.encode("unicode_escape").decode() if harmful else character
 
@@ -141,13 +141,13 @@ def _fail(message: str, exit_code: int, debug: bool) -> int:
 
 
 def _flush_stdout() -> None:
-    # Python has no sys.stdout at all when the process was started with it closed.
+    # sys.stdout is None when the process was started with it closed.
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def _use_utf8() -> None:
-    # Names are UTF-8 whatever the locale says; a prefix that was no UTF-8 comes back out as it came in.
+    # Names are UTF-8 in any locale; a prefix that is not valid UTF-8 is written as it was read.
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors=errors)
@@ -157,11 +157,12 @@ def _listen(number: signal.Signals, stopped: type[Stopped]) -> None:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise stopped()
 
-    # A signal that was ignored from outside (nohup) stays ignored; handlers belong to the main thread.
-    if signal.getsignal(number) != signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-        signal.signal(number, stop)
+    # A signal that the caller ignores (nohup) stays ignored. Threads other than the main one may not set handlers.
+    if signal.getsignal(number) != signal.SIG_IGN:
+        with contextlib.suppress(ValueError):
+            signal.signal(number, stop)
 
 
 def _discard_stdout() -> None:
-    # Python flushes stdout once more at exit, which would print a second error.
+    # Python flushes stdout again at exit, which would print a second error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

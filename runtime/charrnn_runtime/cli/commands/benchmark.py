@@ -36,7 +36,7 @@ OPTIONS = options_of(BenchmarkOptions)
 
 
 def run_files(values: Mapping[str, Any], path: Path) -> None:
-    """Measure and print."""
+    """Measure the files and print a table."""
     options, opened = build(BenchmarkOptions, values), build(ModelOptions, values)
     table = benchmark.benchmark(
         path,

@@ -58,9 +58,9 @@ def run(values: Mapping[str, Any], model: Model) -> None:
     if options.interactive:
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             raise InputError("--interactive: expected a terminal to type in, received none. Leave it out")
-        from charrnn_runtime.cli import interactive as live_completion
+        from charrnn_runtime.cli.interactive import complete_while_typing
 
-        live_completion.run(session, options.num_completions)
+        complete_while_typing(session, options.num_completions)
     elif options.next:
         _print_next(session.next_characters(options.num_completions), options.json)
     else:

@@ -1,4 +1,4 @@
-"""`info`: what is known of a model."""
+"""`info`: print a table about a model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ OPTIONS: tuple[Option, ...] = ()
 
 
 def run_files(values: Mapping[str, Any], path: Path) -> None:
-    """Print it, a line each."""
+    """Print the table."""
     opened = build(ModelOptions, values)
     with held_back_stderr():
         loaded = open_described(path, engine=opened.engine, num_threads=opened.threads)

@@ -16,7 +16,6 @@ from charrnn_runtime.results import Sample
 from charrnn_runtime.sampling.draw import SamplingOptions
 from charrnn_runtime.sampling.random_stream import MAX_SEED
 from charrnn_runtime.sampling.sampler import Request
-from charrnn_runtime.selection import Selection
 
 _PORTION = 256
 _WIDEST = 30
@@ -115,7 +114,11 @@ def _draw(options: SampleOptions, model: Model, temperature: float) -> Iterator[
         ban=options.ban,
         seed=options.seed,
     )
-    selection = Selection(options.unique, model.training_lines() if options.novel else None)
+    selection = None
+    if options.unique or options.novel:
+        from charrnn_runtime.selection import Selection
+
+        selection = Selection(options.unique, model.training_lines() if options.novel else None)
     return model.samples(
         request,
         options.num_samples,
@@ -141,7 +144,7 @@ def _json_lines(model: Model, samples: Iterator[Sample], temperature: float) -> 
 
 
 def _portions(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
-    """Yield samples some at a time; those that came before an end that is an error are not lost."""
+    """Yield samples in portions; those drawn before an error are yielded before it is raised."""
     portion: list[Sample] = []
     try:
         for sample in samples:
@@ -156,7 +159,7 @@ def _portions(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
 
 
 def _print_side_by_side(drawn: dict[float, Iterator[Sample]]) -> None:
-    """Print a column a temperature, wide enough for most lines."""
+    """Print a column for each temperature, wide enough for most lines."""
     columns = [[str(temperature), *(sample.text for sample in samples)] for temperature, samples in drawn.items()]
     columns = [list(map(terminal.escaped, column)) for column in columns]
     widths = [min(max(map(len, column)), _WIDEST) for column in columns]

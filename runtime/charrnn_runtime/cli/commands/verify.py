@@ -20,36 +20,39 @@ OPTIONS: tuple[Option, ...] = ()
 
 
 def run_files(values: Mapping[str, Any], path: Path) -> None:
-    """Verify each file that an engine here runs, and say what was compared."""
+    """Verify each file that an installed engine runs, and print a sentence about each."""
     opened = build(ModelOptions, values)
-    passed_over: list[EngineMissingError] = []
+    not_run: list[EngineMissingError] = []
     files = files_of(path, opened.engine)
-    unasked = c_folders_of(path) if opened.engine == "auto" else []
-    if unasked and files == [path]:
-        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_NEEDS_OPTION}")
+    c_folders = c_folders_of(path) if opened.engine == "auto" else []
+    if c_folders and files == [path]:
+        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, c_folders))}; {C_NEEDS_OPTION}")
     for file in files:
         try:
             sentences = _verify(file, opened.engine, opened.threads)
         except EngineMissingError as missing:
-            passed_over.append(missing)
+            not_run.append(missing)
             continue
         print("\n".join(sentences))
-    if len(passed_over) == len(files):
-        raise passed_over[0]
-    for reason in passed_over:
+    if len(not_run) == len(files):
+        raise not_run[0]
+    for reason in not_run:
         print(f"not verified: {reason}", file=sys.stderr)
-    for folder in unasked:
+    for folder in c_folders:
         print(f"not verified: {folder}: {C_NEEDS_OPTION}", file=sys.stderr)
 
 
 def _verify(file: Path, engine: Engine, num_threads: int) -> list[str]:
-    """Return a sentence for the step in a file and one for the loop, as far as it holds them."""
+    """Verify the step and the generator of a file, as far as it has them; return a sentence for each."""
     data = read_bounded(file, MAX_MODEL_BYTES) if file.is_file() else b""
     with held_back_stderr():
-        held = signatures_of(file, data) if data else (SIGNATURE_NAME,)
-        model = load(file, engine=engine, num_threads=num_threads) if SIGNATURE_NAME in held else None
-        loop = open_generator(file, data, engine=engine, num_threads=num_threads) if GENERATE_NAME in held else None
+        signatures = signatures_of(file, data) if data else (SIGNATURE_NAME,)
+        model = generator = None
+        if SIGNATURE_NAME in signatures:
+            model = load(file, engine=engine, num_threads=num_threads)
+        if GENERATE_NAME in signatures:
+            generator = open_generator(file, data, engine=engine, num_threads=num_threads)
     return [
         *([summaries.verification(model)] if model else []),
-        *([summaries.generator_verification(loop)] if loop else []),
+        *([summaries.generator_verification(generator)] if generator else []),
     ]

@@ -127,7 +127,7 @@ def embedded_list_path() -> Path:
     Raises:
         OperationError: The list is in neither place; the installation is incomplete.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     candidates = (package / "data" / "nl_cities.csv", package.parent / "data" / "nl_cities.csv")
     for candidate in candidates:
         if candidate.is_file():

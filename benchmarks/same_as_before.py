@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ NUM_NAMES = 1000
 SEED = 7
 TRAINED: Mapping[str, tuple[str, ...]] = {
     "lines": ("--teacher-iterations", "0", "--batch-size", "32"),
-    "lines with a teacher": ("--teacher-iterations", str(NUM_STEPS), "--batch-size", "32"),
+    "teacher": ("--teacher-iterations", str(NUM_STEPS), "--batch-size", "32"),
     "text": ("--mode", "text", "--window", "50", "--batch-size", "16"),
 }
 """Options of each kind of run, beside those that all have."""
@@ -141,27 +142,33 @@ def _reason(difference: str) -> str | None:
     return next((why for pattern, why in ON_PURPOSE.items() if fnmatch.fnmatch(difference, pattern)), None)
 
 
-def compare_training(old: Checkout, new: Checkout, table: Table) -> None:
-    """Train every kind of run on both sides, in one go and with a stop."""
-    text = old.folder.parent / "text.txt"
-    text.write_text("\n".join(path.read_text(encoding="utf-8") for path in sorted(old.path.glob("docs/*.md"))))
-    for kind, words in TRAINED.items():
-        name = kind.replace(" ", "_")
-        source = [str(text)] if kind == "text" else []
-        for checkout in (old, new):
-            checkout.run("charrnn", "train", *source, "-o", name, *SMALL, *words)
-        table.add(f"{kind}, {NUM_STEPS} steps: the run's files", differing_files(old.folder / name, new.folder / name))
-        for checkout in (old, new):
-            step = train_with_a_stop(checkout, f"{name}_stopped", [*source, *SMALL, *words])
-            whole, stopped = checkout.folder / name, checkout.folder / f"{name}_stopped"
-            what = f"{kind}, {checkout.name}: stopped at step {step} and resumed, beside one go"
-            table.add(what, differing_files(whole, stopped))
+def compare_training(kind: str, old: Checkout, new: Checkout, table: Table) -> None:
+    """Train a kind of run on both sides, in one go and with a stop."""
+    source = [str(write_text(old))] if kind == "text" else []
+    words = [*source, *SMALL, *TRAINED[kind]]
+    for checkout in (old, new):
+        checkout.run("charrnn", "train", "-o", kind, *words)
+    table.add(f"{kind}, {NUM_STEPS} steps: the run's files", differing_files(old.folder / kind, new.folder / kind))
+    for checkout in (old, new):
+        # The last part of the folder's name stands in the run's picture.
+        stopped = checkout.folder / "stopped" / kind
+        step = train_with_a_stop(checkout, stopped, words)
+        what = f"{kind}, {checkout.name}: stopped at step {step} and resumed, beside one go"
+        table.add(what, differing_files(checkout.folder / kind, stopped))
 
 
-def train_with_a_stop(checkout: Checkout, name: str, words: list[str]) -> int:
+def write_text(old: Checkout) -> Path:
+    """Write a text of some ten thousand words, the same for both sides."""
+    path = old.folder.parent / "text.txt"
+    documents = sorted(old.path.glob("docs/*.md"))
+    path.write_text("\n".join(each.read_text(encoding="utf-8") for each in documents), encoding="utf-8")
+    return path
+
+
+def train_with_a_stop(checkout: Checkout, run: Path, words: list[str]) -> int:
     """Train, stop after the third evaluation, and go on to the end; return the step it was stopped at."""
-    process = checkout.start("charrnn", "train", "-o", name, "--resume", *words)
-    history = checkout.folder / name / "history.csv"
+    process = checkout.start("charrnn", "train", "-o", run, "--resume", *words)
+    history = run / "history.csv"
     while process.poll() is None and not (history.is_file() and history.read_text().count("\n") > 3):
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
@@ -170,8 +177,8 @@ def train_with_a_stop(checkout: Checkout, name: str, words: list[str]) -> int:
         raise RuntimeError(
             f"{checkout.name}: expected training to be stopped, it ended with {process.returncode}: {errors}"
         )
-    [newest, *_] = sorted((checkout.folder / name / "checkpoints").glob("step-*"), reverse=True)
-    checkout.run("charrnn", "train", "-o", name, "--resume", *words)
+    [newest, *_] = sorted((run / "checkpoints").glob("step-*"), reverse=True)
+    checkout.run("charrnn", "train", "-o", run, "--resume", *words)
     return int("".join(filter(str.isdigit, newest.stem)))
 
 
@@ -279,7 +286,7 @@ def open_tflite_loop(model: Path) -> tuple[LoopCall, dict[str, int]]:
 
 
 COMPARISONS: Mapping[str, Callable[[Checkout, Checkout, Table], None]] = {
-    "training": compare_training,
+    **{kind: partial(compare_training, kind) for kind in TRAINED},
     "reports": compare_reports,
     "exports": compare_exports,
     "kept": compare_kept,

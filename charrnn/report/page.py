@@ -1,7 +1,6 @@
-"""report.html: what a run is, how good it is and what it writes, for a reader who has never trained a network.
+"""report.html: the data, losses and samples of a run, for a reader who has never trained a network.
 
-What is said here follows from the run's files and from the lines that were drawn; the shapes of HTML are in
-`charrnn.report.html`, the pictures in `charrnn.report.plots`.
+`charrnn.report.html` makes the HTML elements, `charrnn.report.plots` the pictures.
 """
 
 import math
@@ -36,10 +35,10 @@ def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample
     """Return the page.
 
     Args:
-        run: What it is about.
-        curves: The losses.
-        novelty: What a model of lines writes; None for one of running text.
-        sample_text: What a model of running text writes; None for one of lines.
+        run: The run.
+        curves: Its losses.
+        novelty: Samples of a model of lines; None for a model of running text.
+        sample_text: A sample of a model of running text; None for a model of lines.
     """
     css = (files("charrnn.report") / "page.css").read_text(encoding="utf-8")
     parts = [_head(run), _cards(run, novelty)]
@@ -55,7 +54,7 @@ def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample
 
 
 def baseline_name(run: FinishedRun) -> str:
-    """Return what the run's count baseline is called."""
+    """Return the name of the run's count baseline."""
     baseline = run.training.get("baseline")
     return "counting" if baseline is None else f"{baseline['model']} {baseline['order']}-gram"
 
@@ -70,7 +69,7 @@ def _head(run: FinishedRun) -> str:
 
 
 def _verdict(run: FinishedRun) -> str:
-    """Return what `charrnn train` and `charrnn info` say of the network against counting."""
+    """Return the comparison with the count baseline, as `charrnn train` and `charrnn info` print it."""
     baseline = run.training.get("baseline")
     if baseline is None:
         return ""

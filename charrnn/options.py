@@ -203,9 +203,9 @@ class TrainingOptions:
                 f"{shares[0]} + {shares[1]}; lower them so that something remains to train on"
             )
 
-    def held_out_share(self, side: Literal["validation", "test"]) -> float:
-        """Return the share of a side that is held out: the one that was chosen, or the mode's own."""
-        chosen: float | None = getattr(self, f"{side}_share")
+    def held_out_share(self, split: Literal["validation", "test"]) -> float:
+        """Return the share of a held-out split: the one that was chosen, or the default of the mode."""
+        chosen: float | None = getattr(self, f"{split}_share")
         return HELD_OUT_SHARES[self.mode] if chosen is None else chosen
 
     def to_json(self) -> dict[str, Any]:

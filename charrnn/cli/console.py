@@ -40,7 +40,7 @@ class ConsoleReporter:
         options = job.run.config.options
         requested = job.run.config.requested
         chosen = [f"{name} {getattr(options, name):g}" for name in CHOSEN_BY_RECIPE if getattr(requested, name) is None]
-        sizes = ", ".join(f"{size:,} {side}" for side, size in job.dataset.sizes.items())
+        sizes = ", ".join(f"{size:,} {split}" for split, size in job.dataset.sizes.items())
         for summary in job.summaries:
             self._line.write(f"data: {summary}")
         self._line.write(f"split: {sizes} {_unit(job)} ({_how_split(job)})")

@@ -56,7 +56,7 @@ def count_text(train: TokenFile, validation: Tokens, test: Tokens, vocab_size: i
     """
     counted = train.read(len(train) - MAX_FITTED_TOKENS, len(train))
     model = choose(counted, validation, vocab_size, mode="text")
-    scores = (in_pieces(model.log_probabilities(side)) for side in (validation, test))
+    scores = (in_pieces(model.log_probabilities(tokens)) for tokens in (validation, test))
     return Baseline(model, *scores)
 
 

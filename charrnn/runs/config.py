@@ -39,7 +39,7 @@ class RunConfig:
     @property
     def digest(self) -> str:
         """SHA-256 of the options and the data, hexadecimal; names of files do not count."""
-        held_out = {side: file["sha256"] for side, file in self.data.held_out.items()}
+        held_out = {split: file["sha256"] for split, file in self.data.held_out.items()}
         value = {"options": self.options.to_json(), "data": self.data.sha256, "held_out": held_out}
         return hashlib.sha256(json_bytes(value)).hexdigest()
 

@@ -256,10 +256,10 @@ def _difference(path: Path, config: RunConfig) -> str | None:
         return "its config.json cannot be read"
     if there.data.sha256 != config.data.sha256:
         return f"it was trained on other data ({there.data.source})"
-    for side in ("validation", "test"):
-        old, own = there.data.held_out.get(side), config.data.held_out.get(side)
+    for split in ("validation", "test"):
+        old, own = there.data.held_out.get(split), config.data.held_out.get(split)
         if (old and old["sha256"]) != (own and own["sha256"]):
-            return f"its {side} lines are other ones ({old.get('source') if old else 'split off the list'})"
+            return f"its {split} lines are other ones ({old.get('source') if old else 'split off the list'})"
     new = config.options.to_json()
     changed = [f"{name} is {old}, not {new[name]}" for name, old in there.options.to_json().items() if old != new[name]]
     return ", ".join(changed) or None

@@ -240,7 +240,7 @@ def _in_words(teacher: Mapping[str, Any]) -> str:
 
 
 def _written(found: Input, run: Run) -> Dataset:
-    """Write the sides into the run, and the description without figures behind them: what is there then is whole."""
+    """Write the dataset into the run, then the description without figures, which says that the dataset is complete."""
     dataset = found.write_dataset(run.make_splits_folder())
     if not (run.path / RUN_DESCRIPTION).is_file():
         run.write_description(found.vocabulary, {})

@@ -66,7 +66,7 @@ def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> Re
         }
     else:
         chosen |= _regularisation(sized, num_characters)
-    chosen |= {f"{side}_share": options.held_out_share(side) for side in ("validation", "test")}
+    chosen |= {f"{split}_share": options.held_out_share(split) for split in ("validation", "test")}
     values = sized.to_json()
     for name in CHOSEN_BY_RECIPE:
         if values[name] is None:

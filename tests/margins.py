@@ -23,8 +23,8 @@ Cascade Lake (AVX-512) and on the same machine as Haswell and as Ivy Bridge (tes
 def is_certain(logits: Float32, uniform: float, options: SamplingOptions, shift: float) -> bool:
     """Return whether the same token is drawn when every logit moves by up to `shift`.
 
-    Tried are the moves that push the borders of the drawn token furthest towards the uniform, and those that change
-    which tokens top_k, top_p and greedy keep.
+    Tried are the moves that push the borders of the drawn token furthest towards the uniform, and those that bring the
+    share of the tokens that are kept, with and without the last of them, nearest to what top_k, top_p and greedy ask.
 
     Args:
         logits: float32 [vocab_size].
@@ -34,7 +34,8 @@ def is_certain(logits: Float32, uniform: float, options: SamplingOptions, shift:
     """
     token = draw(logits[np.newaxis], np.array([uniform]), options)[0]
     index, kept = np.arange(len(logits)), _kept(logits[np.newaxis], options)[0]
-    up = np.array([index < token, index > token, kept, ~kept])
+    all_but_last = kept & (logits > logits[kept].min())
+    up = np.array([index < token, index > token, kept, ~kept, all_but_last, ~all_but_last])
     moved = logits.astype(np.float64) + np.where(up, shift, -shift)
     drawn = draw(moved, np.full(len(moved), uniform), options)
     return bool((drawn == token).all() and (_kept(moved, options) == kept).all())

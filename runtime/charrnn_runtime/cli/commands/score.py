@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn_runtime.cli import summaries, terminal
+from charrnn_runtime.cli import shading, summaries, terminal
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.model import Model
 from charrnn_runtime.results import LineScore
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the file, what is read of it, and which lines are shown."""
+    """Add the options of the file, of the output, and of the lines to show."""
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="one line each (.txt), .csv/.tsv, .jsonl, any of them .gz, or - ")
     add("--column", metavar="NAME", help="csv/tsv: name, or number from 1, of the column")
     add("--field", metavar="NAME", help="jsonl: name of the field")
     add("--json", action="store_true", help="write JSON objects, whatever the file is")
-    add("--characters", action="store_true", help="the bits of each character as well, the end of the line last")
+    add(
+        "--characters",
+        action="store_true",
+        help="the bits of each character too, the end of the line last; colours on a terminal (NO_COLOR: numbers)",
+    )
     add(
         "--above",
         type=_percent,
@@ -66,8 +70,11 @@ def run(options: argparse.Namespace, model: Model) -> None:
     column = None if options.column is None else terminal.as_utf8(options.column)
     field = None if options.field is None else terminal.as_utf8(options.field)
     file = scored_files.open_file(options.file, column=column, field=field, as_json=options.json)
-    write = terminal.line_writer(raw=file.is_json)
-    if (header := file.header(_names(options, model))) is not None:
+    is_shaded = options.characters and not file.is_json and terminal.has_colours()
+    write = terminal.line_writer(raw=file.is_json or is_shaded)
+    if is_shaded:
+        print(shading.legend(), file=sys.stderr)
+    elif (header := file.header(_names(options, model))) is not None:
         write(header)
     total = _Total()
     with terminal.progress(None, "lines") as step:
@@ -75,13 +82,13 @@ def run(options: argparse.Namespace, model: Model) -> None:
             is_shown = _is_shown(score, options)
             total.add(score, is_shown)
             if is_shown:
-                write(file.render(row, _values(score, options)))
+                write(_shaded(score) if is_shaded else file.render(row, _values(score, options)))
             step()
     print(total.summary(), file=sys.stderr)
 
 
 class _Total:
-    """What all lines of a file have together."""
+    """The totals of all lines of a file."""
 
     def __init__(self) -> None:
         self.num_lines = self.num_shown = self.num_characters = 0
@@ -125,6 +132,11 @@ def _is_shown(score: LineScore, options: argparse.Namespace) -> bool:
     return (options.above is None or percentile > options.above) and (
         options.below is None or percentile <= options.below
     )
+
+
+def _shaded(score: LineScore) -> str:
+    percentile = "" if score.percentile is None else f"\t{score.percentile:.1f}"
+    return f"{score.bits_per_character:.3f}{percentile}\t{shading.shaded(score)}"
 
 
 def _names(options: argparse.Namespace, model: Model) -> list[str]:

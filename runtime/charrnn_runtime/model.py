@@ -1,8 +1,9 @@
 """The model as a program uses it: load it, then sample, score and complete, in characters instead of tokens."""
 
+import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from charrnn_runtime.bundle import golden
 from charrnn_runtime.bundle.open_step import open_model
 from charrnn_runtime.core.vocabulary import BOUNDARY, TextRule, Tokens, Unknown
 from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
-from charrnn_runtime.results import Completion, LineScore, Sample
+from charrnn_runtime.results import Completion, LineScore, LineScores, Sample
 from charrnn_runtime.sampling import sampler
 from charrnn_runtime.sampling.draw import SamplingOptions
 from charrnn_runtime.sampling.sampler import Request
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH_SIZE = 256
 """Default number of samples drawn, or lines scored, side by side; changes the speed, not the result."""
+
+_SHOWN_SAMPLES, _SHOWN_CHARACTERS = 5, 300
+"""Samples of lines, and characters of running text, that a notebook shows of a model."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +207,9 @@ class Model:
 
     def score(
         self, lines: Iterable[str], *, unknown: Unknown = "error", batch_size: int = DEFAULT_BATCH_SIZE
-    ) -> list[LineScore]:
-        """Return the score of each line; see `scores`."""
-        return list(self.scores(lines, unknown=unknown, batch_size=batch_size))
+    ) -> LineScores:
+        """Return the score of each line, as a list; see `scores`."""
+        return LineScores(self.scores(lines, unknown=unknown, batch_size=batch_size))
 
     def scores(
         self,
@@ -318,6 +322,13 @@ class Model:
             waiting.append(tokens)
             yield tokens
 
+    def _repr_html_(self) -> str:
+        from charrnn_runtime.notebook import model_html
+
+        lines = self.description.mode == "lines"
+        length = self.description.max_length if lines else _SHOWN_CHARACTERS
+        return model_html(_facts(self), self.sample(_SHOWN_SAMPLES if lines else 1, max_length=length))
+
     def verify(self) -> golden.Replay:
         """Replay the golden transcript of the model, on this engine and machine.
 
@@ -331,6 +342,20 @@ class Model:
         return golden.replay(
             self.step, self.description.vocabulary, transcript, stop_at_boundary=self.description.stop_at_boundary
         )
+
+
+def _facts(model: Model) -> dict[str, str]:
+    description = model.description
+    units = " + ".join(map(str, description.units))
+    facts = {
+        "model": f"LSTM over {description.mode}, units {units}, {description.vocabulary.size} tokens",
+        "file": f"{model.path} (run by {model.engine})",
+    }
+    for split in ("validation", "test"):
+        loss = description.training.get(split)
+        if isinstance(loss, Mapping) and isinstance(nats := loss.get("nats"), float):
+            facts[split] = f"{nats / math.log(2):.3f} bits per character"
+    return facts
 
 
 def load(path: str | os.PathLike[str], *, engine: "Engine" = "auto", num_threads: int = 1) -> Model:

@@ -76,6 +76,20 @@ class LineScore:
         """
         return None if self.quantiles is None else self.quantiles.percentile(self.nats_per_character)
 
+    def _repr_html_(self) -> str:
+        from charrnn_runtime.notebook import score_html
+
+        return score_html(self)
+
+
+class LineScores(list[LineScore]):
+    """The scores of some lines: a list that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        from charrnn_runtime.notebook import scores_html
+
+        return scores_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:

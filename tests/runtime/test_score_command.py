@@ -5,10 +5,17 @@ import gzip
 import io
 import json
 import math
+import os
+import pty
+import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
-from charrnn_runtime import load
+from charrnn_runtime import LineScore, load
+from charrnn_runtime.cli.shading import legend, shaded
 
 LINES = ["dries", "Aden", "", "sésé", "rrrrr"]
 
@@ -168,3 +175,53 @@ def test_the_newest_run_scores_when_no_model_is_named(runtime_command, bundle, t
     bundle.rename(run / "bundle")
     done = runtime_command("score", text_file, cwd=tmp_path)
     assert len(done.stdout.splitlines()) == 5
+
+
+# the bits of each character as colours
+
+
+def on_a_terminal(*words, **variables):
+    """Stdout of a command that writes to a terminal, and its stderr."""
+    master, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "", **variables}
+    command = [sys.executable, "-m", "charrnn_runtime", *map(str, words)]
+    done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, env=environment, check=True, timeout=60)
+    os.close(terminal)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    return shown.replace("\r\n", "\n"), done.stderr.decode()
+
+
+def test_characters_are_shaded_on_a_terminal_and_the_scale_is_said_once(bundle, text_file, scores):
+    shown, messages = on_a_terminal("score", bundle, text_file, "--characters")
+    rows = [row.split("\t") for row in shown.splitlines()]
+    assert [re.sub(r"\x1b\[[0-9;]*m", "", row[-1]) for row in rows] == [f"{line}⏎" for line in LINES]
+    assert [row[:2] for row in rows] == [[f"{one.bits_per_character:.3f}", f"{one.percentile:.1f}"] for one in scores]
+    assert [row[-1] for row in rows] == [shaded(one) for one in scores]
+    assert messages.splitlines()[0] == legend()
+    assert messages.count("bits a character:") == 1
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_without_colours_gets_the_numbers(bundle, text_file, runtime_command, variables):
+    shown, messages = on_a_terminal("score", bundle, text_file, "--characters", **variables)
+    assert shown == runtime_command("score", bundle, text_file, "--characters").stdout
+    assert "\x1b" not in shown + messages
+
+
+def test_json_is_never_shaded(bundle, text_file, runtime_command):
+    shown, messages = on_a_terminal("score", bundle, text_file, "--characters", "--json")
+    assert shown == runtime_command("score", bundle, text_file, "--characters", "--json").stdout
+    assert "\x1b" not in shown + messages
+
+
+def test_control_characters_are_escaped_between_the_colours():
+    score = LineScore("a\x1b[2J\u202e", -np.full(7, 3 * np.log(2)), None)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shaded(score))
+    assert plain == "a\\x1b[2J\\u202e⏎"
+
+
+def test_more_bits_have_another_colour():
+    colours = {shaded(LineScore("a", -np.array([bits, 0.5]) * np.log(2), None)) for bits in (0.5, 1.5, 3, 5, 7, 9, 15)}
+    assert len(colours) == 7
+    assert shaded(LineScore("a", -np.array([0.5, 0.5]) * np.log(2), None)) == "a⏎"

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from charrnn_runtime.cli.terminal import escaped
+from charrnn_runtime.core.escape import escaped
 from charrnn_runtime.errors import InputError, OperationError
 from charrnn_runtime.session import Session
 

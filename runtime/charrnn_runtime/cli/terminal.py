@@ -13,11 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from charrnn_runtime.core.escape import escaped
 from charrnn_runtime.core.process import Interrupted, Stopped, Terminated
 from charrnn_runtime.errors import CharrnnError
-
-_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Overrides, embeddings and isolates, which can make a line look like another one; marks of direction are harmless."""
 
 _SECONDS_BETWEEN = 0.2
 
@@ -52,17 +50,6 @@ def run(command: Callable[[], None], *, debug: bool = False) -> int:
         return _fail(f"the system refused: {error}", 1, debug)
 
 
-def escaped(text: str) -> str:
-    r"""Return a text that is safe to print: control characters, line separators and direction overrides are escaped.
-
-    Joiners and marks, which letters and emoji are made of, stay as they are.
-
-    >>> escaped("a\x1b[2Jb\u202e") == "a\\x1b[2Jb\\u202e"
-    True
-    """
-    return text if text.isprintable() else "".join(map(_escaped_character, text))
-
-
 def line_writer(*, raw: bool = False) -> Callable[[str], object]:
     """Return a function that writes a line to stdout; on a terminal, control characters are escaped.
 
@@ -75,7 +62,14 @@ def line_writer(*, raw: bool = False) -> Callable[[str], object]:
     write = sys.stdout.write
     if raw or not sys.stdout.isatty():
         return lambda line: write(line + "\n")
-    return lambda line: write(escaped(line) + "\n")
+    # Tabs stand between columns, and do a terminal no harm.
+    return lambda line: write("\t".join(map(escaped, line.split("\t"))) + "\n")
+
+
+def has_colours() -> bool:
+    """Return whether stdout is a terminal that shows colours; NO_COLOR (https://no-color.org) turns them off."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 @contextlib.contextmanager
@@ -117,13 +111,6 @@ def _progress_line(count: int, total: int | None, what: str, seconds: float) -> 
     done = round(20 * count / total)
     left = round((total - count) / max(pace, 1e-9))
     return f"[{'#' * done}{'.' * (20 - done)}] {count:,} of {total:,} {what}  {pace:,.0f} a second  {left:,} s left"
-
-
-def _escaped_character(character: str) -> str:
-    import unicodedata
-
-    harmful = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
-    return character.encode("unicode_escape").decode() if harmful else character
 
 
 def _fail(message: str, exit_code: int, debug: bool) -> int:

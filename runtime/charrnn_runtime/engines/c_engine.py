@@ -119,7 +119,7 @@ def compile_c(command: Sequence[str | Path]) -> None:
         raise EngineMissingError(f"the C compiler {command[0]} cannot be started: {error.strerror or error}") from error
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        raise OperationError(f"the C compiler {command[0]} failed: {(complaints or ['it said nothing'])[0]}")
+        raise OperationError(f"the C compiler {command[0]} failed: {(complaints or ['it gave no message'])[0]}")
 
 
 def _defined(sources: Mapping[str, bytes], name: str) -> tuple[int, ...]:

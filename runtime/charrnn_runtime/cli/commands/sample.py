@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charrnn_runtime.cli import terminal
+from charrnn_runtime.core.escape import escaped
 from charrnn_runtime.core.option_fields import FLAG, TEXT, Legal, build, option, option_like, options_of, whole
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.model import DEFAULT_BATCH_SIZE, Model
@@ -161,7 +162,7 @@ def _portions(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
 def _print_side_by_side(drawn: dict[float, Iterator[Sample]]) -> None:
     """Print a column for each temperature, wide enough for most lines."""
     columns = [[str(temperature), *(sample.text for sample in samples)] for temperature, samples in drawn.items()]
-    columns = [list(map(terminal.escaped, column)) for column in columns]
+    columns = [list(map(escaped, column)) for column in columns]
     widths = [min(max(map(len, column)), _WIDEST) for column in columns]
     for row in itertools.zip_longest(*columns, fillvalue=""):
         sys.stdout.write("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() + "\n")

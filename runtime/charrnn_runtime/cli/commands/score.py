@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn_runtime.cli import terminal
+from charrnn_runtime.cli import shading, terminal
 from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.option_fields import FLAG, PATH, Legal, build, one_of, option, options_of, whole
 from charrnn_runtime.core.read_options import LONGEST_MAX_LINE_LENGTH, MAX_LINE_LENGTH, ReadOptions
@@ -43,7 +43,11 @@ class ScoreOptions:
         is_positional=True,
     )
     json: bool = option(False, meaning="Write JSON objects, whatever the file is", legal=FLAG)
-    characters: bool = option(False, meaning="The bits of each character as well, the end of the line last", legal=FLAG)
+    characters: bool = option(
+        False,
+        meaning="The bits of each character too, the end of the line last; colours on a terminal (NO_COLOR: numbers)",
+        legal=FLAG,
+    )
     above: float | None = option(
         None,
         meaning="Only lines more surprising than P percent of the held-out lines: 99 for typos and anomalies",
@@ -82,8 +86,11 @@ def run(values: Mapping[str, Any], model: Model) -> None:
 
     file = LineFile(options.file, _read_options(values, model))
     rows = ScoredRows(file, as_json=options.json)
-    write = terminal.line_writer(raw=rows.is_json)
-    if (header := rows.header(_names(options, model))) is not None:
+    is_shaded = options.characters and not rows.is_json and terminal.has_colours()
+    write = terminal.line_writer(raw=rows.is_json or is_shaded)
+    if is_shaded:
+        print(shading.legend(), file=sys.stderr)
+    elif (header := rows.header(_names(options, model))) is not None:
         write(header)
     total = _Total()
     with terminal.progress(None, "lines") as step:
@@ -91,7 +98,7 @@ def run(values: Mapping[str, Any], model: Model) -> None:
             is_shown = _is_shown(score, options)
             total.add(score, is_shown)
             if is_shown:
-                write(rows.render(item, _values(score, options)))
+                write(_shaded(score) if is_shaded else rows.render(item, _values(score, options)))
             step()
     print(total.summary(file), file=sys.stderr)
 
@@ -105,7 +112,7 @@ def _read_options(values: Mapping[str, Any], model: Model) -> ReadOptions:
 
 
 class _Total:
-    """What all lines of a file have together."""
+    """The totals of all lines of a file."""
 
     def __init__(self) -> None:
         self.num_lines = self.num_shown = self.num_characters = 0
@@ -157,6 +164,11 @@ def _is_shown(score: LineScore, options: ScoreOptions) -> bool:
     return (options.above is None or percentile > options.above) and (
         options.below is None or percentile <= options.below
     )
+
+
+def _shaded(score: LineScore) -> str:
+    percentile = "" if score.percentile is None else f"\t{score.percentile:.1f}"
+    return f"{score.bits_per_character:.3f}{percentile}\t{shading.shaded(score)}"
 
 
 def _names(options: ScoreOptions, model: Model) -> list[str]:

@@ -163,6 +163,9 @@ def _carry_out(job: "TrainingJob", way: Distribution, reporter: "ConsoleReporter
     try:
         if words := way.in_words:
             print(words, file=sys.stderr, flush=True)
+        if way.is_chief:
+            # Counting comes before TensorFlow, which takes the memory that it leaves.
+            reporter.start(job)
         with reporter.stage("loading TensorFlow"):
             load_tensorflow()
         strategy = _join(job, way)
@@ -175,7 +178,6 @@ def _carry_out(job: "TrainingJob", way: Distribution, reporter: "ConsoleReporter
     if not way.is_chief:
         job.help_chief(strategy)
         return
-    reporter.start(job)
     reporter.end(job, job.carry_out(_with_tensorboard(job, reporter) if tensorboard else reporter, strategy))
 
 

@@ -28,7 +28,8 @@ import numpy as np
 
 from charrnn.datasets.dataset import LineDataset
 from charrnn.runs.directory import SPLITS
-from charrnn_export.c_format.sources import convert, rounded_to_int8
+from charrnn_export.c_format.sources import convert
+from charrnn_export.c_format.weights_header import rounded_to_int8
 from charrnn_runtime import load
 from charrnn_runtime.bundle.locate import read_run
 from charrnn_runtime.bundle.manifest import Description

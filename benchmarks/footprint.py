@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaging.requirements import Requirement  # comes with onnxruntime
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "typer", "tensorflow")
 LOADED = """
@@ -35,6 +37,10 @@ def main() -> None:
     for package in PACKAGES:
         if size := installed_bytes(package):
             print(f"| {package} {importlib.metadata.version(package)}, installed | {size / 1e6:,.0f} MB |")
+    base = packages_behind("numpy", "onnxruntime")
+    print(f"| what the base package needs, installed | {total_megabytes(base):,.0f} MB: {', '.join(sorted(base))} |")
+    if more := packages_behind("typer") - base:
+        print(f"| typer would add | {total_megabytes(more):,.0f} MB: {', '.join(sorted(more))} |")
     command = [sys.executable, "-c", LOADED, bundle]
     _, third_party, modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     print(f"| `sample -n 1` loads | {modules} modules of ours; {third_party} |")
@@ -61,6 +67,25 @@ def installed_bytes(package: str) -> int:
     except importlib.metadata.PackageNotFoundError:
         return 0
     return sum(Path(str(file.locate())).stat().st_size for file in files if Path(str(file.locate())).is_file())
+
+
+def packages_behind(*names: str) -> set[str]:
+    """Return packages and all that they need, as far as it is installed."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found or not installed_bytes(name):
+            continue
+        found.add(name)
+        needed = map(Requirement, importlib.metadata.requires(name) or ())
+        waiting += [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return found
+
+
+def total_megabytes(packages: set[str]) -> float:
+    """Return the size of the files of some packages."""
+    return sum(map(installed_bytes, packages)) / 1e6
 
 
 def peak_megabytes(command: list[str]) -> float:

@@ -34,7 +34,8 @@ from charrnn_runtime.bundle.locate import Engine
 from charrnn_runtime.bundle.manifest import Description
 from charrnn_runtime.bundle.open_generator import open_generator
 from charrnn_runtime.core.step import Step, zero_state
-from charrnn_runtime.engines.generator import Generator, HostGenerator, Reals
+from charrnn_runtime.engines.generator import Generator, HostGenerator
+from charrnn_runtime.engines.tensors import Reals
 from charrnn_runtime.sampling.draw import SamplingOptions
 from charrnn_runtime.sampling.random_stream import Uniforms
 from charrnn_runtime.sampling.sampler import Request, sample_tokens

@@ -1,13 +1,13 @@
-"""Trains the same run on one process, on two workers and on two devices, loses workers, and compares what comes out.
+"""Trains the same run on one process, on two workers and on two devices, kills workers, and compares the results.
 
     python benchmarks/several_machines.py
     python benchmarks/several_machines.py --mode text --repeats 5
 
-Two workers are two processes of this machine on its loopback, and the devices are virtual ones, so that nothing here
-tells how fast a cluster is. Told is how far the losses are apart; how long the one that is left goes on when the other
-is killed (SIGKILL), and whether the run then goes on to the same end. The network is small, and a checkpoint is written
-at every evaluation. Each process is forked from one that has loaded TensorFlow and done nothing with it, which saves
-seconds. It ends with 1 if anything was not as it should be.
+Two workers are two processes of this machine on its loopback, and the devices are virtual ones, so nothing here tells
+how fast a cluster is. It prints how far the losses are apart, and how long the other worker goes on when one is killed
+(SIGKILL), and checks that the run, resumed, has the same end. The network is small, and a checkpoint is written at
+every evaluation. Each process is forked from one that has loaded TensorFlow and done nothing with it, which saves
+seconds. It ends with 1 if anything was not as expected.
 """
 
 import argparse
@@ -36,22 +36,22 @@ from charrnn.runs.directory import CHECKPOINTS, HISTORY, TRAINING
 from charrnn_runtime.bundle.locate import RUN_WEIGHTS
 
 FORK = multiprocessing.get_context("fork")
-WORDS: dict[str, tuple[str, ...]] = {
+OPTIONS: dict[str, tuple[str, ...]] = {
     "lines": ("--batch-size", "16"),
     "taught": ("--batch-size", "16", "--teacher-iterations", "40"),
     "text": ("--mode", "text", "--window", "20", "--batch-size", "8"),
 }
-MOST_DIFFERENT = 1e-5
-"""Nats: what rounding makes of some hundred steps; a wrong share of a batch makes some hundredths."""
+MAX_DIFFERENCE = 1e-5
+"""Nats: rounding adds up to less over some hundred steps; a wrong share of a batch gives some hundredths."""
 
 
 def main() -> None:
-    """Train, lose workers, go on, compare, and print what was found."""
+    """Train, kill workers, resume, compare, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mode", choices=list(WORDS), default="lines")
+    parser.add_argument("--mode", choices=list(OPTIONS), default="lines")
     parser.add_argument("--iterations", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3, help="how often a worker is killed")
-    parser.add_argument("--kill", choices=["helper", "chief", "both"], default="both", help="which of the two")
+    parser.add_argument("--kill", choices=["worker", "chief", "both"], default="both", help="which of the two")
     options = parser.parse_args()
     load_tensorflow()
     import charrnn.training.loop  # noqa: F401 (before the fork)
@@ -62,13 +62,12 @@ def main() -> None:
         compare_losses(scene)
         for number in range(options.repeats):
             if options.kill != "chief":
-                lose_helper(scene, f"goes on {number}")
-            if options.kill != "helper":
-                lose_chief(scene, f"goes on alone {number}")
-        for whom, seconds in scene.survived.items():
-            print(
-                f"the {whom} killed: the other ends after {statistics.median(seconds):.1f} s (median of {len(seconds)})"
-            )
+                lose_worker(scene, f"resumed by two {number}")
+            if options.kill != "worker":
+                lose_chief(scene, f"resumed by one {number}")
+        for killed, seconds in scene.seconds_to_end.items():
+            median = statistics.median(seconds)
+            print(f"the {killed} killed: the other ends after {median:.1f} s (median of {len(seconds)})")
     for sentence in scene.wrong:
         print(f"WRONG: {sentence}")
     print(f"wrong: {len(scene.wrong)}")
@@ -77,30 +76,32 @@ def main() -> None:
 
 @dataclass
 class Scene:
-    """A folder with an input and runs on it, and what was found so far."""
+    """A folder with an input and its runs, and what was found so far."""
 
     folder: Path
     mode: str
     iterations: int
-    survived: dict[str, list[float]] = field(default_factory=dict)
+    seconds_to_end: dict[str, list[float]] = field(default_factory=dict)
+    """From the death of one worker to the end of the other, by which of the two was killed."""
+
     wrong: list[str] = field(default_factory=list)
 
     def write_input(self) -> None:
-        """Write different made-up words of three syllables."""
+        """Write different synthetic words of three syllables."""
         drawn = random.Random(1)
         words = {"".join(drawn.choice("bdklmnrst") + drawn.choice("aeiou") for _ in range(3)) for _ in range(600)}
         (self.folder / "input.txt").write_text("\n".join(sorted(words)[:300]) + "\n", encoding="utf-8")
 
     def start(self, run: str, num_workers: int = 1, devices: int = 1) -> list["Worker"]:
-        """Start the workers of a run; where there is one already, they go on with it."""
+        """Start the workers of a run; if there is one already, they resume it."""
         words = ["train", str(self.folder / "input.txt"), "-o", str(self.folder / run), "--resume"]
         words += ["--iterations", str(self.iterations), "--evaluate-every", "30", "--state-size", "24"]
-        words += ["--patience", "1000", *WORDS[self.mode], *(["--distribute", "mirrored"] if devices > 1 else [])]
+        words += ["--patience", "1000", *OPTIONS[self.mode], *(["--distribute", "mirrored"] if devices > 1 else [])]
         addresses = free_addresses(num_workers)
         return [Worker.start(self.folder, words, addresses, index, devices) for index in range(num_workers)]
 
     def expect(self, what: str, found: object, expected: object) -> None:
-        """Remember what is not as it should be."""
+        """Keep a sentence for the end if a value is not the expected one."""
         if found != expected:
             self.wrong.append(f"{what}: expected {expected}, received {found}")
 
@@ -109,14 +110,14 @@ class Scene:
         rows = (self.folder / run / HISTORY).read_text().splitlines()[1:]
         return np.array([float(row.split(",")[2]) for row in rows])
 
-    def outcome(self, run: str) -> list[bytes]:
-        """Return what must be the same to the last byte."""
+    def results(self, run: str) -> list[bytes]:
+        """Return the files that must be equal to the last byte."""
         return [(self.folder / run / name).read_bytes() for name in (RUN_WEIGHTS, HISTORY)]
 
-    def farthest(self, run: str) -> float:
-        """Return how far a validation loss is from that of one process, in nats, at most."""
-        there, expected = self.history(run), self.history("one process")
-        return float(np.abs(there - expected).max()) if len(there) == len(expected) else float("inf")
+    def max_difference(self, run: str) -> float:
+        """Return the largest difference of a validation loss from that of one process, in nats."""
+        found, expected = self.history(run), self.history("one process")
+        return float(np.abs(found - expected).max()) if len(found) == len(expected) else float("inf")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Worker:
 
     @classmethod
     def start(cls, folder: Path, words: list[str], addresses: Sequence[str], index: int, devices: int) -> "Worker":
-        """Start one of several, or the only one."""
+        """Start one worker of several, or a single process."""
         config = {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
         environment = {TF_CONFIG: json.dumps(config)} if len(addresses) > 1 else {}
         errors = folder / f"worker{index}.txt"
@@ -137,7 +138,7 @@ class Worker:
         return cls(process, errors)
 
     def end(self) -> tuple[int, str]:
-        """Wait for its end, and return its exit code and its last line."""
+        """Wait for its end; return its exit code and the last line of its errors."""
         self.process.join()
         return self.process.exitcode, self.errors.read_text().splitlines()[-1]
 
@@ -149,30 +150,30 @@ def compare_losses(scene: Scene) -> None:
         endings = [worker.end() for worker in scene.start(run, num_workers, devices)]
         scene.expect(f"{run}: exit codes", [code for code, _ in endings], [0] * num_workers)
         if num_workers > 1:
-            scene.expect("the helper says", endings[1][1].split(" at ")[0], "worker 1 of 2 helps the chief")
-        figures = json.loads((scene.folder / run / TRAINING).read_text())
-        differs = scene.farthest(run)
-        print(f"{run}  {figures['test']['nats']:.6f}  {differs:.1e}", flush=True)
-        scene.expect(f"{run}: same losses", differs <= MOST_DIFFERENT, True)
+            scene.expect("the worker says", endings[1][1].split(" at ")[0], "worker 1 of 2 helps the chief")
+        training = json.loads((scene.folder / run / TRAINING).read_text())
+        difference = scene.max_difference(run)
+        print(f"{run}  {training['test']['nats']:.6f}  {difference:.1e}", flush=True)
+        scene.expect(f"{run}: same losses", difference <= MAX_DIFFERENCE, True)
 
 
-def lose_helper(scene: Scene, run: str) -> None:
-    """Stop a run of two workers, kill one, and go on with both each time."""
-    chief, helper = stopped = scene.start(run, 2)
+def lose_worker(scene: Scene, run: str) -> None:
+    """Stop a run of two workers, kill the one that is not the chief, and resume with both each time."""
+    chief, worker = stopped = scene.start(run, 2)
     wait_for_checkpoint(scene, run, chief)
-    os.kill(helper.process.pid, signal.SIGTERM)
-    scene.expect("SIGTERM to one: exit codes", [worker.end()[0] for worker in stopped], [143, 143])
+    os.kill(worker.process.pid, signal.SIGTERM)
+    scene.expect("SIGTERM to one: exit codes", [each.end()[0] for each in stopped], [143, 143])
     kill_one(scene, run, 1)
-    endings = [worker.end() for worker in scene.start(run, 2)]
+    endings = [each.end() for each in scene.start(run, 2)]
     scene.expect("resumed by two: exit codes", [code for code, _ in endings], [0, 0])
-    scene.expect("resumed by two: same bytes", scene.outcome(run) == scene.outcome("two workers"), True)
+    scene.expect("resumed by two: same bytes", scene.results(run) == scene.results("two workers"), True)
 
 
 def lose_chief(scene: Scene, run: str) -> None:
-    """Kill the worker that keeps the run, and go on with one process."""
+    """Kill the chief, and resume with one process."""
     kill_one(scene, run, 0)
     scene.expect("resumed by one: exit code", scene.start(run)[0].end()[0], 0)
-    scene.expect("resumed by one: same losses", scene.farthest(run) <= MOST_DIFFERENT, True)
+    scene.expect("resumed by one: same losses", scene.max_difference(run) <= MAX_DIFFERENCE, True)
 
 
 def kill_one(scene: Scene, run: str, index: int) -> None:
@@ -182,16 +183,16 @@ def kill_one(scene: Scene, run: str, index: int) -> None:
     workers[index].process.kill()
     start = time.perf_counter()
     code, last = workers[1 - index].end()
-    whom = "helper" if index else "chief"
-    scene.survived.setdefault(whom, []).append(time.perf_counter() - start)
-    scene.expect(f"the {whom} killed: exit code of the other", code, 1)
-    scene.expect(f"the {whom} killed: says so", last.startswith("charrnn: another worker is gone"), True)
+    killed = "worker" if index else "chief"
+    scene.seconds_to_end.setdefault(killed, []).append(time.perf_counter() - start)
+    scene.expect(f"the {killed} killed: exit code of the other", code, 1)
+    scene.expect(f"the {killed} killed: says so", last.startswith("charrnn: another worker is gone"), True)
     checkpoint, damaged = read_newest(scene.folder / run / CHECKPOINTS)
-    scene.expect(f"the {whom} killed: checkpoints", (checkpoint is not None, damaged), (True, []))
+    scene.expect(f"the {killed} killed: checkpoints", (checkpoint is not None, damaged), (True, []))
 
 
 def wait_for_checkpoint(scene: Scene, run: str, chief: Worker) -> None:
-    """Wait until a checkpoint is written that is not there yet."""
+    """Wait until a new checkpoint is written."""
     checkpoints = scene.folder / run / CHECKPOINTS
     before = set(checkpoints.glob("step-*"))
     while chief.process.is_alive() and set(checkpoints.glob("step-*")) <= before:
@@ -199,7 +200,7 @@ def wait_for_checkpoint(scene: Scene, run: str, chief: Worker) -> None:
 
 
 def free_addresses(number: int) -> list[str]:
-    """Return addresses of this machine that nobody uses."""
+    """Return addresses of this machine whose ports are free."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for one in sockets:
@@ -208,7 +209,7 @@ def free_addresses(number: int) -> list[str]:
 
 
 def work(words: list[str], environment: dict[str, str], errors: Path, devices: int) -> None:
-    """Carry out a command line, in a process of its own."""
+    """Run a command line; called in a process of its own."""
     import tensorflow as tf
 
     from charrnn.cli.main import main as charrnn

@@ -138,8 +138,8 @@ def c_bundle(tiny_two: Any, c_compiler: str, tmp_path_factory: pytest.TempPathFa
     from charrnn_export.writers import ExportSource
 
     folder = tmp_path_factory.mktemp("with C")
-    original = ExportSource(tiny_two.weights, tiny_two.step, tiny_two.description, tiny_two.held_out)
-    export_bundle(original, folder, [Target("npz"), Target("c"), Target("c", "int8")], max_cost=1.0)
+    source = ExportSource(tiny_two.weights, tiny_two.step, tiny_two.description, tiny_two.held_out)
+    export_bundle(source, folder, [Target("npz"), Target("c"), Target("c", "int8")], max_cost=1.0)
     return folder
 
 

@@ -1,12 +1,11 @@
-"""The commands of a device, which are the runtime's own, under the name of `charrnn`. Typer is not known here."""
+"""The commands of a device, which are the runtime's own, under the name of `charrnn`. Typer is not loaded for them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from charrnn.cli.main import PROGRAM
 from charrnn_runtime.cli import main as command_line
 from charrnn_runtime.core.step import Step
-
-PROGRAM = "charrnn"
 
 
 def run_on_device(words: Sequence[str]) -> int:

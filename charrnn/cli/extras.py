@@ -2,21 +2,25 @@
 
 import importlib.util
 import os
-from typing import Literal
 
 from charrnn_runtime.core.process import held_back_stderr
 from charrnn_runtime.errors import OperationError
 
 _NEEDED = {
-    "train": ("tensorflow", "matplotlib"),
-    "report": ("matplotlib",),
-    "export": ("tensorflow", "tf2onnx", "onnx", "ai_edge_litert"),
+    "train": ("typer", "tensorflow", "matplotlib"),
+    "report": ("typer", "matplotlib"),
+    "export": ("typer", "tensorflow", "tf2onnx", "onnx", "ai_edge_litert"),
 }
 _EXTRAS = {"train": "train", "report": "train", "export": "export"}
 
 
-def require(command: Literal["train", "report", "export"]) -> None:
-    """Make sure that the packages a command needs are installed, without loading them.
+def has_typer() -> bool:
+    """Tell whether the commands can be offered that Typer makes."""
+    return importlib.util.find_spec("typer") is not None
+
+
+def require(command: str) -> None:
+    """Make sure that the packages of `train`, `report` or `export` are installed, without loading them.
 
     Raises:
         OperationError: One is missing; the message says what to install.

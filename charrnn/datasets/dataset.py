@@ -5,7 +5,7 @@ exported and be reported on with nothing else at hand.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -35,7 +35,7 @@ from charrnn_runtime.core.signature import Mode
 from charrnn_runtime.core.vocabulary import Tokens, Vocabulary
 from charrnn_runtime.errors import ModelFileError
 
-SIDES = ("train", "validation", "test")
+SPLIT_NAMES = ("train", "validation", "test")
 
 HELD_OUT_PIECE = 100
 """Characters of a piece of a held-out text, where lines are wanted."""
@@ -64,7 +64,7 @@ class Data:
     """Of "validation" and "test", where they have a file of their own: its source, sha256 and lines."""
 
     duplicates_across_sides: int = 0
-    """Lines of those files that stand on another side too; removed from that side, unless duplicates are kept."""
+    """Lines of those files that are in another split too; removed from that split, unless duplicates are kept."""
 
     def __post_init__(self) -> None:
         """Refuse a file without a digest, with a KeyError, TypeError or AttributeError."""
@@ -82,7 +82,7 @@ class Data:
 
 @dataclass(frozen=True)
 class LineDataset:
-    """The sides of a list."""
+    """The splits of a list."""
 
     split: Split
     """The lines of each, prepared by the vocabulary's text rule."""
@@ -95,35 +95,34 @@ class LineDataset:
         """Read what `write` has written.
 
         Raises:
-            ModelFileError: A side is missing or damaged.
+            ModelFileError: A split is missing or damaged.
         """
-        return cls(Split(**{side: _read_lines(folder / f"{side}.txt") for side in SIDES}), vocabulary)
+        return cls(Split(**{name: _read_lines(folder / f"{name}.txt") for name in SPLIT_NAMES}), vocabulary)
 
     def write(self, folder: Path) -> None:
-        """Write each side into a folder that is there."""
-        for side in fields(self.split):
-            lines = PackedLines.of(getattr(self.split, side.name))
-            write_atomically(folder / f"{side.name}.txt", lines.data)
+        """Write each split into a folder that is there."""
+        for name, lines in vars(self.split).items():
+            write_atomically(folder / f"{name}.txt", PackedLines.of(lines).data)
 
     mode: ClassVar[Mode] = "lines"
 
     @property
     def sizes(self) -> dict[str, int]:
         """How many lines each split has."""
-        return {side.name: len(getattr(self.split, side.name)) for side in fields(self.split)}
+        return {name: len(lines) for name, lines in vars(self.split).items()}
 
     @property
     def num_characters(self) -> int:
         """How many characters are predicted in one pass over the training split."""
-        return self._train.num_characters
+        return self.train_lines.num_characters
 
     def characters_per_batch(self, batch_size: int, window: int) -> float:
         """Return how many characters a batch predicts on average; a line is a window of its own."""
-        return batch_size * self._train.num_characters / len(self._train)
+        return batch_size * self.train_lines.num_characters / len(self.train_lines)
 
     def batches(self, options: ResolvedOptions, start: int = 0) -> Iterator[Batch]:
         """Yield batches for ever, from number `start` on: a pure function of the options and the number."""
-        return self.batches_of(lambda _: self._train, options, start)
+        return self.batches_of(lambda _: self.train_lines, options, start)
 
     def batches_of(self, lines_of: Callable[[int], Lines], options: ResolvedOptions, start: int = 0) -> Iterator[Batch]:
         """Yield batches of other lines than the training lines, padded to the widths of these.
@@ -134,7 +133,7 @@ class LineDataset:
             options: Batch size, seed and number of steps.
             start: How many batches to skip.
         """
-        widths = choose_widths(self._train.widths, min(MAX_WIDTHS, 1 + options.iterations // STEPS_A_WIDTH))
+        widths = choose_widths(self.train_lines.widths, min(MAX_WIDTHS, 1 + options.iterations // STEPS_A_WIDTH))
         return training_batches(lines_of, widths, options.batch_size, options.seed, start)
 
     def is_known(self, text: str) -> bool:
@@ -161,7 +160,8 @@ class LineDataset:
         return self._encoded(self.split.test)
 
     @cached_property
-    def _train(self) -> Lines:
+    def train_lines(self) -> Lines:
+        """The training lines, one behind the other in one array; encoded once."""
         return Lines.of_packed(PackedLines.of(self.split.train), self.vocabulary)
 
     def _encoded(self, lines: Sequence[str]) -> list[Tokens]:
@@ -170,7 +170,7 @@ class LineDataset:
 
 @dataclass(frozen=True)
 class TextDataset:
-    """The sides of a text: three parts, one behind the other, or texts of their own."""
+    """The splits of a text: three parts of it, one after the other, or texts of their own."""
 
     train: TokenFile
     """What the model learns from."""
@@ -189,16 +189,16 @@ class TextDataset:
         """Open what was written there.
 
         Raises:
-            ModelFileError: A side is missing or damaged.
+            ModelFileError: A split is missing or damaged.
         """
-        return cls(**{side: TokenFile.open(folder / f"{side}.npy") for side in SIDES}, vocabulary=vocabulary)
+        return cls(**{name: TokenFile.open(folder / f"{name}.npy") for name in SPLIT_NAMES}, vocabulary=vocabulary)
 
     mode: ClassVar[Mode] = "text"
 
     @property
     def sizes(self) -> dict[str, int]:
         """How many characters each split has."""
-        return {side: len(getattr(self, side)) for side in SIDES}
+        return {name: len(getattr(self, name)) for name in SPLIT_NAMES}
 
     @property
     def num_characters(self) -> int:
@@ -237,7 +237,7 @@ Dataset = LineDataset | TextDataset
 
 
 def read_dataset(folder: Path, vocabulary: Vocabulary, mode: Mode) -> Dataset:
-    """Read the sides of a run.
+    """Read the dataset of a run.
 
     Args:
         folder: The run's folder `splits`.
@@ -245,7 +245,7 @@ def read_dataset(folder: Path, vocabulary: Vocabulary, mode: Mode) -> Dataset:
         mode: The run's.
 
     Raises:
-        ModelFileError: A side is missing or damaged.
+        ModelFileError: A split is missing or damaged.
     """
     return (TextDataset if mode == "text" else LineDataset).read(folder, vocabulary)
 

@@ -4,16 +4,19 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 from charrnn.datasets.packed_lines import PackedLines
 from charrnn.datasets.split import HashOrder, hash_order
-from charrnn_runtime.core.line_files import BLANKS, FORBIDDEN, LineFile, ReadOptions, clipped, is_invisible
+from charrnn_runtime.core.line_files import BLANKS, FORBIDDEN, LineFile, clipped, is_invisible
 from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.vocabulary import TextRule, name_character
 from charrnn_runtime.errors import InputError, OperationError
 
 _LINES_AT_ONCE = 4096
+_TEXT = attrgetter("text")
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def read_line_list(
     with stages.stage(f"reading {name}", file.progress[1]) as advance:
         packed = _Packed(rule)
         position = 0
-        for chunk in _chunks(item.text for item in file.items()):
+        for chunk in _chunks(map(_TEXT, file.items())):
             packed.add(chunk)
             advance(file.progress[0] - position)
             position = file.progress[0]

@@ -9,14 +9,14 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.datasets.dataset import SIDES, Data, Dataset, LineDataset, TextDataset
+from charrnn.datasets.dataset import SPLIT_NAMES, Data, Dataset, LineDataset, TextDataset
 from charrnn.datasets.line_list import LineList, embedded_list_path, make_line_list, read_line_list
 from charrnn.datasets.split import GivenSplits, split_lines
 from charrnn.datasets.text import Text, TextStatistics
 from charrnn.datasets.token_file import take, write_tokens
 from charrnn.options import TrainingOptions
-from charrnn_runtime.core.line_files import ReadOptions
 from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.source_files import STANDARD_INPUT
 from charrnn_runtime.core.vocabulary import TextRule, Vocabulary, name_character
 from charrnn_runtime.errors import InputError, ModelFileError
@@ -127,22 +127,10 @@ def _read_lines(
     read_list = partial(_read_list, read=read, rule=rule, seed=options.seed, stages=stages)
     listed = read_list(source, "lines")
     held_out = {split: read_list(file, f"{split} lines") for split, file in given_files.items()}
-    statistics = {split: lines.statistics for split, lines in held_out.items()}
     given = GivenSplits(**{split: tuple(lines.lines) for split, lines in held_out.items()})
     name = listed.statistics.source
-    given.check_characters(listed.characters, name, {split: found.source for split, found in statistics.items()})
-    data = Data(
-        # The bare name: where a list stood on the training machine is nobody's business on a device.
-        source=Path(name).name,
-        sha256=listed.statistics.sha256,
-        lines=listed.statistics.lines,
-        distinct=listed.statistics.distinct,
-        held_out={
-            split: {"source": Path(found.source).name, "sha256": found.sha256, "lines": found.lines}
-            for split, found in statistics.items()
-        },
-        duplicates_across_sides=given.num_in_two_splits(listed.lines) if held_out else 0,
-    )
+    given.check_characters(listed.characters, name, {name: lines.statistics.source for name, lines in held_out.items()})
+    data = _describe(listed, held_out, given)
     with stages.stage("splitting lines"):
         split = split_lines(
             listed.lines,
@@ -156,18 +144,37 @@ def _read_lines(
             order=listed.order,
         )
     dataset = LineDataset(split, Vocabulary("\n" + listed.characters, rule))
-    summaries = (
-        listed.statistics.summary(),
-        *(f"{split}: {found.summary()}" for split, found in statistics.items()),
-    )
+    with stages.stage("building batches"):
+        num_characters = dataset.num_characters
 
     def write_dataset(folder: Path) -> Dataset:
         dataset.write(folder)
         return dataset
 
-    with stages.stage("building batches"):
-        num_characters = dataset.num_characters
+    others = (f"{split}: {lines.statistics.summary()}" for split, lines in held_out.items())
+    summaries = (listed.statistics.summary(), *others)
     return Input(summaries, dataset.vocabulary, data, len(split.train), num_characters, write_dataset)
+
+
+def _describe(listed: LineList, held_out: Mapping[str, LineList], given: GivenSplits) -> Data:
+    """Return what the run's configuration says of its files."""
+    found = listed.statistics
+    return Data(
+        # The bare name: where a list stood on the training machine is nobody's business on a device.
+        source=Path(found.source).name,
+        sha256=found.sha256,
+        lines=found.lines,
+        distinct=found.distinct,
+        held_out={
+            split: {
+                "source": Path(lines.statistics.source).name,
+                "sha256": lines.statistics.sha256,
+                "lines": lines.statistics.lines,
+            }
+            for split, lines in held_out.items()
+        },
+        duplicates_across_sides=given.num_in_two_splits(listed.lines) if held_out else 0,
+    )
 
 
 def _read_text(texts: Mapping[str, Text], options: TrainingOptions, rule: TextRule, stages: Stages) -> Input:
@@ -206,10 +213,10 @@ def _check_text(reports: dict[str, TextStatistics], vocabulary: Vocabulary) -> N
             f"{main.source} is too short: expected a text of {MIN_TEXT_LENGTH:,} characters or more, and two different "
             f"ones, received {main.length:,} and {vocabulary.size - 1}. Add text, or train on it as lines"
         )
-    for side, report in reports.items():
+    for split, report in reports.items():
         if strange := set(report.characters) - set(vocabulary.characters):
             raise InputError(
-                f"{report.source}: {name_character(min(strange))} does not occur in {main.source}: expected a {side} "
+                f"{report.source}: {name_character(min(strange))} does not occur in {main.source}: expected a {split} "
                 f"text of characters that can be learned, received {len(strange)} others. Take them out"
             )
 
@@ -217,10 +224,10 @@ def _check_text(reports: dict[str, TextStatistics], vocabulary: Vocabulary) -> N
 def _text_sizes(reports: dict[str, TextStatistics], options: TrainingOptions) -> dict[str, int]:
     whole = reports["train"].length
     sizes = {}
-    for side in ("validation", "test"):
-        share = round(options.held_out_share(side) * whole)
-        sizes[side] = min(reports[side].length if side in reports else share, MAX_HELD_OUT_CHARACTERS)
-    split_off = sum(size for side, size in sizes.items() if side not in reports)
+    for split in ("validation", "test"):
+        share = round(options.held_out_share(split) * whole)
+        sizes[split] = min(reports[split].length if split in reports else share, MAX_HELD_OUT_CHARACTERS)
+    split_off = sum(size for split, size in sizes.items() if split not in reports)
     return {"train": whole - split_off, **sizes}
 
 
@@ -234,7 +241,7 @@ def _write_splits(
 ) -> None:
     """Write a split that has a text of its own; behind the training part, those that are split off from its end."""
     rest: list[NDArray[np.int32]] = []
-    behind = [other for other in SIDES if other not in given] if split == "train" else []
+    behind = [other for other in SPLIT_NAMES if other not in given] if split == "train" else []
     for name in (split, *behind):
         write_tokens(folder / f"{name}.npy", take(tokens, rest, sizes[name]), sizes[name], vocabulary.size)
 

@@ -1,4 +1,4 @@
-"""Splitting lines into training, validation and test: by a seed, and never with copies of a line on two sides.
+"""Splitting lines into training, validation and test: by a seed, and never with copies of a line in two splits.
 
 Splits that were given are taken as they are; what is left to split is split by the seed.
 """

@@ -1,7 +1,7 @@
-"""Which processes train together: what the environment variable TF_CONFIG says, checked before TensorFlow is loaded.
+"""Which processes train together: reads and checks the environment variable TF_CONFIG before TensorFlow is loaded.
 
-TF_CONFIG is what TensorFlow's own tools, Kubeflow and cloud services set: the addresses of all workers, and which of
-them this one is. TensorFlow itself answers a wrong one with a traceback, or by waiting.
+TensorFlow's own tools, Kubeflow and cloud services set TF_CONFIG: the addresses of all workers, and which of them this
+process is. TensorFlow itself answers a wrong value with a traceback, or by waiting.
 """
 
 import contextlib
@@ -24,30 +24,30 @@ _ADDRESS = re.compile(r".+:(\d{1,5})", re.ASCII)
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers, and which of them this process is."""
+    """The addresses of all workers, and which worker this process is."""
 
     addresses: tuple[str, ...]
-    """host:port of each; the first is the chief's, which alone keeps the run and prints figures."""
+    """host:port of each worker; the first is the chief, which alone keeps the run and prints figures."""
 
     index: int
-    """This one's."""
+    """The number of this worker, from 0."""
 
     @property
     def is_chief(self) -> bool:
-        """Whether this is the chief."""
+        """Whether this worker is the chief."""
         return self.index == 0
 
     @property
     def name(self) -> str:
-        """What this worker is called among all."""
+        """The name of this worker in messages."""
         return f"worker {self.index} of {len(self.addresses)}"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self | None:
-        """Read TF_CONFIG; None if it is not set, or names no cluster (one machine on its own).
+        """Read TF_CONFIG; return None if it is not set (one machine on its own).
 
         Raises:
-            InputError: It cannot be used.
+            InputError: TF_CONFIG is not valid.
         """
         text = environment.get(TF_CONFIG, "").strip()
         if not text:
@@ -60,37 +60,40 @@ class Cluster:
         if not isinstance(cluster, dict) or not cluster:
             raise _wrong('a "cluster" with the addresses of all workers', f"{text[:60]!r}")
         addresses = {kind: _addresses(kind, listed) for kind, listed in cluster.items()}
-        return cls(
-            tuple(address for kind in _TASK_TYPES for address in addresses.get(kind, ())), _index(value, addresses)
-        )
+        in_order = tuple(address for kind in _TASK_TYPES for address in addresses.get(kind, ()))
+        return cls(in_order, _index(value, addresses))
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """How a run is spread, as far as it is known before TensorFlow is loaded."""
+    """How a run is distributed, as far as it can be decided before TensorFlow is loaded."""
 
     name: Literal["alone", "mirrored", "multiworker"]
     """One device, all devices of this machine, or several machines."""
 
     cluster: Cluster | None = None
-    """The workers, if there are several machines."""
+    """The workers; None on one machine."""
 
     @classmethod
-    def choose(cls, wanted: str | None, environment: Mapping[str, str]) -> Self:
-        """Follow what the user wants; None follows TF_CONFIG.
+    def choose(cls, name: str | None, environment: Mapping[str, str]) -> Self:
+        """Return the distribution that the user chose.
+
+        Args:
+            name: "mirrored" or "multiworker"; None is multiworker if TF_CONFIG is set, and one device otherwise.
+            environment: The environment variables.
 
         Raises:
-            InputError: It is unknown, or does not fit TF_CONFIG.
+            InputError: The name is unknown or does not fit TF_CONFIG, or TF_CONFIG is not valid.
         """
         cluster = Cluster.from_environment(environment)
-        if wanted is None:
+        if name is None:
             return cls("multiworker", cluster) if cluster else cls("alone")
-        if wanted == "multiworker":
+        if name == "multiworker":
             if cluster is None:
                 raise _wrong("the workers' addresses for --distribute multiworker", "nothing")
             return cls("multiworker", cluster)
-        if wanted != "mirrored":
-            raise InputError(f"--distribute: expected mirrored or multiworker, received {wanted!r}; correct it")
+        if name != "mirrored":
+            raise InputError(f"--distribute: expected mirrored or multiworker, received {name!r}; correct it")
         if cluster is not None:
             raise InputError(
                 f"--distribute mirrored: expected one machine on its own, received {TF_CONFIG} with "
@@ -99,32 +102,32 @@ class Distribution:
         return cls("mirrored")
 
     @property
-    def is_helper(self) -> bool:
-        """Whether the run is kept by another process, the chief."""
-        return self.cluster is not None and not self.cluster.is_chief
+    def is_chief(self) -> bool:
+        """Whether this process keeps the run; False for a worker whose chief is another process."""
+        return self.cluster is None or self.cluster.is_chief
 
     @property
     def in_words(self) -> str | None:
-        """What a person is told: all that a helper prints; None of one device."""
+        """A sentence for the user; None for one device. A worker that is not the chief prints nothing else."""
         if self.cluster is None:
             return "devices: all of this machine share every batch" if self.name == "mirrored" else None
-        if self.is_helper:
+        if not self.is_chief:
             return f"{self.cluster.name} helps the chief at {self.cluster.addresses[0]}, which keeps the run"
         number = len(self.cluster.addresses)
         return f"{TF_CONFIG}: {number} workers share every batch, this is the chief, which waits for the others"
 
     def check(self, batch_size: int) -> None:
-        """Refuse a batch that cannot be shared out among the workers.
+        """Check that the workers can share a batch evenly.
 
         Raises:
-            InputError: It cannot.
+            InputError: The number of workers does not divide the batch size.
         """
         check_batch_size(batch_size, len(self.cluster.addresses) if self.cluster else 1)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path | None]:
-        """Give a helper a folder to write to, removed at the end; None to whom keeps the run."""
-        if not self.is_helper:
+        """Yield a folder for a worker that is not the chief, removed at the end; None for the chief."""
+        if self.is_chief:
             yield None
             return
         with tempfile.TemporaryDirectory(prefix="charrnn-", ignore_cleanup_errors=True) as folder:
@@ -132,7 +135,7 @@ class Distribution:
 
 
 def check_batch_size(batch_size: int, num_shares: int) -> None:
-    """Refuse a batch that cannot be shared out evenly.
+    """Check that a batch can be divided evenly.
 
     >>> check_batch_size(64, 2)
 

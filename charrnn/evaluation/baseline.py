@@ -1,7 +1,7 @@
-"""What counting alone reaches on the lines or the text of a run: a network that does not beat it is idle.
+"""The count baseline: the loss of an n-gram model on the data of a run. A network that does not beat it is of no use.
 
-The n-gram is counted on the training lines, its order and discount are chosen on the validation lines, and the test
-lines are looked at once: as with the network. How a run is stored and how a network is trained is not known here.
+As with the network, the n-grams are counted on the training split, their order and discount are chosen on the
+validation split, and the test split is measured once.
 """
 
 from dataclasses import dataclass
@@ -19,44 +19,44 @@ from charrnn_runtime.core.vocabulary import Tokens
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A count model and how well it predicts."""
+    """A count model and its losses."""
 
     model: KneserNey
-    """The n-gram, of the order and discount that were best on the validation lines."""
+    """The n-gram model, with the best order and discount on the validation split."""
 
     validation: Scores
-    """Of the validation lines."""
+    """Losses of the validation split."""
 
     test: Scores
-    """Of the test lines, in their order; nothing was chosen by them."""
+    """Losses of the test lines, in their order; nothing was chosen by them."""
 
 
 def count_baseline(dataset: Dataset) -> Baseline:
-    """Count the training split, and measure on the others."""
+    """Count the training split, and measure the other splits."""
     if isinstance(dataset, TextDataset):
         return count_text(dataset.train, dataset.validation_tokens, dataset.test_tokens, dataset.vocabulary.size)
     return count_lines(dataset)
 
 
 def count_lines(dataset: LineDataset) -> Baseline:
-    """Count the training lines, and measure on the others."""
-    train, validation, test = (Lines(lines) for lines in (dataset.train, dataset.validation, dataset.test))
-    model = choose(train.tokens, validation.tokens, dataset.vocabulary.size)
+    """Count the training lines, and measure the validation and test lines."""
+    validation, test = Lines(dataset.validation), Lines(dataset.test)
+    model = choose(dataset.train_lines.tokens, validation.tokens, dataset.vocabulary.size)
     return Baseline(model, _scores(model, validation), _scores(model, test))
 
 
 def count_text(train: TokenFile, validation: Tokens, test: Tokens, vocab_size: int) -> Baseline:
-    """Count the end of a training text, as much of it as is ever counted, and measure on the others.
+    """Count the last `MAX_FITTED_TOKENS` tokens of a training text, and measure the validation and test texts.
 
     Args:
         train: The training text.
-        validation: int32 [length].
-        test: int32 [length].
+        validation: The validation text, int32 [length].
+        test: The test text, int32 [length].
         vocab_size: Number of tokens.
     """
     counted = train.read(len(train) - MAX_FITTED_TOKENS, len(train))
     model = choose(counted, validation, vocab_size, mode="text")
-    scores = (in_pieces(model.log_probabilities(side)) for side in (validation, test))
+    scores = (in_pieces(model.log_probabilities(tokens)) for tokens in (validation, test))
     return Baseline(model, *scores)
 
 

@@ -1,4 +1,4 @@
-"""How well a step predicts what is held out: lines, or a running text. Which step it is, is not known here."""
+"""The loss of any step on held-out lines or a held-out text."""
 
 from collections.abc import Sequence
 
@@ -12,20 +12,20 @@ from charrnn_runtime.sampling.draw import Float64
 from charrnn_runtime.scoring.score import log_probabilities, log_softmax
 
 LINE_BATCH = 256
-"""Lines side by side; changes the speed, not the figure."""
+"""Lines in one batch; changes the speed, not the loss."""
 
 TEXT_ROWS = 64
-"""Parts of a text that are read side by side."""
+"""Parts of a text in one batch."""
 
 WARM_UP = 256
-"""Characters a part is read before its first one counts, so that it does not begin in ignorance."""
+"""Characters that are read before the first character of a part, so that its state is not empty there."""
 
 PIECE_LENGTH = 1000
-"""Characters of a piece of a text whose loss is one number, for the standard error: pieces say little of each other."""
+"""Characters in a piece of a text, which has one loss for the standard error: such pieces are nearly independent."""
 
 
 def step_of(arrays: dict[str, Float32]) -> NumpyStep:
-    """Return the step of weights by name (see `charrnn.model.keras_model.arrays_of`), which need not be finite."""
+    """Return the step for weights by name (see `charrnn.model.keras_model.arrays_of`); they need not be finite."""
     with np.errstate(all="ignore"):
         return NumpyStep(StepWeights.fold(arrays))
 
@@ -56,7 +56,7 @@ def score_lines(step: Step, lines: Sequence[Tokens]) -> Scores:
 
 
 def score_text(step: Step, tokens: Int32) -> Scores:
-    """Return the loss of a running text, a piece of `PIECE_LENGTH` characters each.
+    """Return the loss of a running text, one for each piece of `PIECE_LENGTH` characters.
 
     Args:
         step: The model.
@@ -66,7 +66,7 @@ def score_text(step: Step, tokens: Int32) -> Scores:
 
 
 def in_pieces(log_probabilities_of_text: Float64) -> Scores:
-    """Return the loss of a text as that of its pieces.
+    """Return the losses of the pieces of a text.
 
     Args:
         log_probabilities_of_text: float64 [characters], at least one.
@@ -76,16 +76,16 @@ def in_pieces(log_probabilities_of_text: Float64) -> Scores:
 
 
 def text_log_probabilities(step: Step, tokens: Int32, *, rows: int = TEXT_ROWS, warm_up: int = WARM_UP) -> Float64:
-    """Return the log-probability of each token of a text but the first, given all before it.
+    """Return the log-probability of each token of a text except the first, given all tokens before it.
 
-    The text is read in parts side by side. A part begins with the characters before it, which are read but do not
-    count: that a network knows nothing of what came earlier still costs it less than a thousandth of a nat (measured).
+    The text is read in parts, side by side. Each part first reads `warm_up` characters before it, which do not count;
+    what came earlier is unknown to the network, which costs less than a thousandth of a nat (measured).
 
     Args:
         step: The model.
         tokens: int32 [length], at least two.
-        rows: How many parts; 1 reads the text from its first character to its last.
-        warm_up: Characters before each part.
+        rows: Number of parts; 1 reads the text from the first character to the last.
+        warm_up: Number of characters that are read before each part.
 
     Returns:
         float64 [length - 1], natural logarithms.
@@ -97,11 +97,11 @@ def text_log_probabilities(step: Step, tokens: Int32, *, rows: int = TEXT_ROWS, 
     state, scores = zero_state(step.units, len(starts)), np.empty((len(starts), length))
     with np.errstate(all="ignore"):
         for offset in range(warm_up + length):
-            wanted = begins + offset
-            position = np.minimum(wanted, predicted - 1)
+            unbounded = begins + offset
+            position = np.minimum(unbounded, predicted - 1)
             logits, state = step(tokens[position], state)
-            column = wanted - starts
-            counts = np.flatnonzero((column >= 0) & (column < length) & (wanted < predicted))
-            chosen = log_softmax(logits[counts])
-            scores[counts, column[counts]] = chosen[np.arange(len(counts)), tokens[position[counts] + 1]]
+            column = unbounded - starts
+            counted = np.flatnonzero((column >= 0) & (column < length) & (unbounded < predicted))
+            scored = log_softmax(logits[counted])
+            scores[counted, column[counted]] = scored[np.arange(len(counted)), tokens[position[counted] + 1]]
     return scores.ravel()[:predicted]

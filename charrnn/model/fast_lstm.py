@@ -1,9 +1,8 @@
-"""The network over whole batches, fast: what training computes, from the variables of the Keras model.
+"""The network over whole batches, as training computes it; made to be compiled by XLA.
 
-Meant to be compiled by XLA. It is the same function as the Keras layers (tests hold it against them), with dropout and
-with a state that comes in and goes out, for texts that are read window by window. The LSTM carries its own gradient:
-the automatic one adds up one product for the kernel at every time step, this one does a single product for all. How a
-network is trained is not known here.
+It computes the same function as the layers of the Keras model (tests compare them), with dropout, and with a state that
+is passed in and returned, for texts that are read window by window. The LSTM has its own gradient: the automatic one
+adds up a product for the kernel at every time step, this one computes a single product for all of them.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ def sequence_logits(
     dropout: Dropout = Dropout(),
     masks: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Compute the logits of lines, or of the next window of some texts.
+    """Compute the logits of some lines, or of the next window of some texts.
 
     No gradient flows into the state: a window learns from itself (truncated backpropagation through time).
 
@@ -31,15 +30,15 @@ def sequence_logits(
         variables: The weights by name; see `charrnn.model.keras_model.variables_of`.
         inputs: int32 [time, batch], tokens.
         state: h and c of each layer before the first token, float32 [batch, units] each.
-        dropout: What is left out.
-        masks: Where: uint8, by name, see `Dropout.apart`.
+        dropout: The dropout rates.
+        masks: The dropout masks by name, uint8; see `Dropout.unpack`.
 
     Returns:
         The logits, float32 [time, batch, vocab_size], and the state after the last token.
     """
     weights = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
     masks = masks or {}
-    hidden = dropout.left("embedding", tf.gather(weights["embedding"], inputs), masks)
+    hidden = dropout.apply("embedding", tf.gather(weights["embedding"], inputs), masks)
     after: list[Tensor] = []
     for layer in range(len(state) // 2):
         kernel, bias, recurrent = (weights[f"lstm_{layer}/{name}"] for name in ("kernel", "bias", "recurrent_kernel"))
@@ -48,10 +47,10 @@ def sequence_logits(
             projected = tf.gather(tf.matmul(weights["embedding"], kernel) + bias, inputs)
         else:
             projected = product(hidden, kernel) + bias
-        recurrent = dropout.left(f"recurrent_{layer}", recurrent, masks)
+        recurrent = dropout.apply(f"recurrent_{layer}", recurrent, masks)
         outputs, cells = run_lstm(projected, recurrent, state[2 * layer], state[2 * layer + 1])
         after += [tf.stop_gradient(outputs[-1]), tf.stop_gradient(cells)]
-        hidden = dropout.left(f"output_{layer}", outputs, masks)
+        hidden = dropout.apply(f"output_{layer}", outputs, masks)
     return product(hidden, weights["projection/kernel"]) + weights["projection/bias"], tuple(after)
 
 
@@ -64,7 +63,7 @@ def product(inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
         kernel: float32 [size, outputs].
 
     Returns:
-        float32 [time, batch, outputs]; and the function that makes the inputs' gradients of its own.
+        float32 [time, batch, outputs]; and the function that computes the gradients of both arguments.
     """
     flat = tf.reshape(inputs, (-1, inputs.shape[-1]))
     shape = tf.shape(inputs)
@@ -84,12 +83,12 @@ def run_lstm(projected: Tensor, recurrent_kernel: Tensor, h: Tensor, c: Tensor) 
     Args:
         projected: float32 [time, batch, 4 * units]: inputs @ kernel + bias; gates in Keras's order.
         recurrent_kernel: float32 [units, 4 * units].
-        h: float32 [batch, units], before; no gradient flows into it.
-        c: The same, of the cells.
+        h: The hidden state before the first time step, float32 [batch, units]; no gradient flows into it.
+        c: The cell state before the first time step, the same.
 
     Returns:
-        h at every time, float32 [time, batch, units], and the last c, float32 [batch, units], whose gradient is not
-        used; and the function that makes the inputs' gradients of its own.
+        h at every time step, float32 [time, batch, units], and the last c, float32 [batch, units], whose gradient is
+        not used; and the function that computes the gradients of the arguments.
     """
     outputs, cells, gates = _run_forward(projected, recurrent_kernel, h, c)
 
@@ -104,7 +103,7 @@ def run_lstm(projected: Tensor, recurrent_kernel: Tensor, h: Tensor, c: Tensor) 
 
 
 def _run_forward(projected: Tensor, recurrent_kernel: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return h, c and the activated gates (i, f, g, o) at every time."""
+    """Return h, c and the activated gates (i, f, g, o) at every time step."""
     units = recurrent_kernel.shape[0]
     time = tf.shape(projected)[0]
     # sigmoid(x) = tanh(x / 2) / 2 + 1/2: all four gates are one operation, and XLA has a fast tanh.
@@ -123,12 +122,13 @@ def _run_forward(projected: Tensor, recurrent_kernel: Tensor, h: Tensor, c: Tens
 
 
 def _run_backward(of_outputs: Tensor, before: Tensor, cells: Tensor, gates: Tensor, recurrent_kernel: Tensor) -> Tensor:
-    """Return the gradient of `projected` from that of the outputs, back in time; `before` is c one step earlier."""
+    """Return the gradient of `projected`, given that of the outputs; `before` is c one time step earlier."""
     units = recurrent_kernel.shape[0]
     time = tf.shape(cells)[0]
     transposed = tf.transpose(recurrent_kernel)
-    # All that does not wait for the next step is computed for all steps at once: every gate's derivative (x - x * x of
-    # a sigmoid x, 1 - x * x of a tanh x) times what the gate is multiplied by, and what c gets from h.
+    # The factors that do not depend on the next time step are computed for all time steps at once: the derivative of
+    # every gate (x - x * x for a sigmoid x, 1 - x * x for a tanh x) times what the gate is multiplied by, and the
+    # derivative of h with respect to c.
     i, f, g, o = (gates[:, :, gate * units : (gate + 1) * units] for gate in range(4))
     linear, constant = _per_gate((1.0, 1.0, 0.0, 1.0), units), _per_gate((0.0, 0.0, 1.0, 0.0), units)
     squashed = tf.tanh(cells)
@@ -148,9 +148,9 @@ def _run_backward(of_outputs: Tensor, before: Tensor, cells: Tensor, gates: Tens
 
 
 def _columns(sequence: Tensor) -> Tensor:
-    """Return [time, batch, size] as [size, time * batch], really laid out so: XLA's transposed products are slow."""
+    """Return [time, batch, size] as [size, time * batch], copied in that order: XLA's transposed products are slow."""
     columns = tf.transpose(sequence, (2, 0, 1))
-    # XLA would take a plain transposition back into the product.
+    # The concatenation forces the copy: XLA would fuse a plain transposition into the product.
     whole = tf.concat([columns[:, :1], columns[:, 1:]], axis=1)
     return tf.reshape(whole, (sequence.shape[-1], -1))
 

@@ -1,6 +1,6 @@
-"""Arrays of several shapes as few long vectors: a small network's update takes longer to start than to compute.
+"""All weights in two flat vectors: starting the update of a small array takes longer than computing it.
 
-Two vectors, since weight decay is for matrices alone.
+There are two vectors because weight decay applies to matrices only.
 """
 
 import math
@@ -16,17 +16,17 @@ from charrnn_runtime.core.step import Float32
 
 @dataclass(frozen=True)
 class FlatParameters:
-    """Where each array stands."""
+    """The order of the arrays in the two vectors."""
 
     matrices: Mapping[str, tuple[int, ...]]
-    """Names and shapes in the first vector, one behind the other."""
+    """Names and shapes in the first vector, in order."""
 
     biases: Mapping[str, tuple[int, ...]]
-    """Names and shapes in the second vector."""
+    """Names and shapes in the second vector, in order."""
 
     @classmethod
     def of(cls, shapes: Mapping[str, tuple[int, ...]]) -> "FlatParameters":
-        """Return how arrays of these shapes are laid out."""
+        """Return the order for arrays of these shapes: matrices first, then biases."""
         return cls(
             {name: shape for name, shape in shapes.items() if len(shape) > 1},
             {name: shape for name, shape in shapes.items() if len(shape) == 1},

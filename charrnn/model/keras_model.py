@@ -1,8 +1,8 @@
-"""The network as a Keras model, and the step it contains.
+"""The network as a Keras model, and its single step.
 
-The Keras model (embedding, LSTM layers, projection) owns the weights and is the definition: `KerasStep` drives its own
-cells and is what every export is compared with. Training computes the same function from the same variables (see
-`charrnn.model.fast_lstm`). How a model is trained, and files, are not known here.
+The Keras model (embedding, LSTM layers, projection) is the definition of the network: `KerasStep` calls its layers and
+is the reference that every export is compared with. Training computes the same function from weights of the same names
+and shapes (see `charrnn.model.fast_lstm`).
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ Tensor = Any
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """What the shapes of all weights follow from."""
+    """The sizes that determine the shapes of all weights."""
 
     vocab_size: int
     """Number of tokens."""
 
     embedding_dim: int
-    """Numbers that stand for a token before the lowest layer."""
+    """Length of the vector that stands for a token."""
 
     units: tuple[int, ...]
     """Units of each LSTM layer, the lowest first."""
@@ -49,10 +49,10 @@ class ModelSizes:
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> "ModelSizes":
-        """Read the sizes off the weights of a model.
+        """Return the sizes of a model, given its weights.
 
         Raises:
-            ModelFileError: A weight is missing, or they do not fit each other.
+            ModelFileError: A weight is missing, or shapes do not fit each other.
         """
         layers = sum(name.endswith("/recurrent_kernel") for name in arrays)
         try:
@@ -72,7 +72,7 @@ def build_model(sizes: ModelSizes, *, seed: int = 0) -> keras.Model:
 
     Args:
         sizes: The shapes.
-        seed: Decides the first weights; 0 to 2**64 - 1.
+        seed: Seed of the initial weights; 0 to 2**64 - 1.
     """
     random = np.random.Generator(np.random.Philox(key=seed))
     seeds = iter(random.integers(2**31, size=2 * len(sizes.units) + 2).tolist())
@@ -125,12 +125,12 @@ def variables_of(model: keras.Model) -> dict[str, Any]:
 
 
 def arrays_of(model: keras.Model) -> dict[str, Float32]:
-    """Return copies of the weights by name: what a run stores."""
+    """Return copies of the weights by name, as a run stores them."""
     return {name: np.array(variable.numpy(), np.float32) for name, variable in variables_of(model).items()}
 
 
 def set_arrays(model: keras.Model, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Put weights by name into a model.
+    """Set the weights of a model by name.
 
     Raises:
         ModelFileError: A name or a shape does not fit the model, or a weight is not finite; the model is unchanged.
@@ -141,10 +141,10 @@ def set_arrays(model: keras.Model, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def check_arrays(sizes: ModelSizes, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse weights whose names, shapes or values are not those of a model of these sizes.
+    """Check that weights have the names and shapes of a model of these sizes, and are finite.
 
     Raises:
-        ModelFileError: The first thing that does not fit.
+        ModelFileError: A weight is missing, unknown, of another shape, or not finite.
     """
     shapes = sizes.shapes()
     if set(shapes) != set(arrays):
@@ -164,10 +164,10 @@ def step_weights(model: keras.Model) -> StepWeights:
 
 
 class KerasStep:
-    """The step of a Keras model, by its own layers: the reference that exports are compared with."""
+    """The step of a Keras model, computed by its own layers: the reference that exports are compared with."""
 
     def __init__(self, model: keras.Model) -> None:
-        """Wrap a model; its weights are read at each call, not copied."""
+        """Wrap a model; its weights are read at each call."""
         self._model = model
         sizes = sizes_of(model)
         self._vocab_size, self._units = sizes.vocab_size, sizes.units
@@ -176,16 +176,14 @@ class KerasStep:
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens."""
         return self._vocab_size
 
     @property
     def units(self) -> tuple[int, ...]:
-        """The number of units of each layer, the lowest first."""
         return self._units
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
-        """Feed one token a row; see `charrnn_runtime.core.step.Step`."""
+        """Feed one token to each row; see `charrnn_runtime.core.step.Step`."""
         logits, after = self._function(tf.constant(token, tf.int32), tuple(tf.constant(array) for array in state))
         return np.array(logits), tuple(np.array(array) for array in after)
 

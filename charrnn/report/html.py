@@ -1,7 +1,7 @@
-"""The few shapes of HTML that the page is made of. Nothing here knows runs or models.
+"""The HTML elements of the report.
 
-Every text that comes from outside goes through `text`, `attribute` or `line`: results are HTML, and so are arguments
-called `html`, `wide_svg`, `narrow_svg`, `rows` and `css`; all other arguments are plain text.
+Each function returns HTML. Arguments called `html`, `wide_svg`, `narrow_svg`, `rows` and `css` are HTML too; all others
+are plain text, which `text`, `attribute` and `line` escape.
 """
 
 import unicodedata
@@ -10,7 +10,7 @@ from html import escape
 
 
 def text(value: object) -> str:
-    r"""Return a plain text as HTML: markup and quotes escaped, characters that HTML forbids made visible.
+    r"""Return plain text as HTML: markup and quotes are escaped, characters that HTML forbids are made visible.
 
     >>> text('<b> "é" \x07')
     '&lt;b&gt; &quot;é&quot; <span class="odd">U+0007</span>'
@@ -20,12 +20,12 @@ def text(value: object) -> str:
 
 
 def attribute(value: object) -> str:
-    """Return a plain text as it stands inside an attribute, or a title: the same without elements of its own."""
+    """Return plain text as the value of an attribute or a title, which cannot hold elements; see `text`."""
     return escape("".join(_name(character) if _is_odd(character) else character for character in str(value)))
 
 
 def line(value: str) -> str:
-    """Return a line of any script as HTML; its direction is its own, and does not turn what stands around it."""
+    """Return a line of any script as HTML; a right-to-left line does not change the direction of its neighbours."""
     return f"<bdi>{text(value)}</bdi>" if value else '<span class="odd">empty</span>'
 
 
@@ -40,7 +40,7 @@ def paragraph(value: str, kind: str = "") -> str:
 
 
 def card(value: str, what: str, detail: str) -> str:
-    """Return a figure that is shown large."""
+    """Return a number that is shown large, with a label and a detail."""
     return (
         f'<div class="card"><span class="what">{text(what)}</span><b>{text(value)}</b><span>{text(detail)}</span></div>'
     )
@@ -50,9 +50,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequen
     """Return a table.
 
     Args:
-        head: Of each column, plain text.
-        rows: Of each row its cells as HTML.
-        numbers: Columns, from 0, that stand at the right.
+        head: The heading of each column, plain text.
+        rows: The cells of each row, HTML.
+        numbers: The columns, from 0, that are aligned to the right.
     """
     kinds = [' class="number"' if column in numbers else "" for column in range(len(head))]
     first = "".join(f"<th{kind}>{text(name)}</th>" for kind, name in zip(kinds, head, strict=True))
@@ -64,19 +64,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequen
 
 
 def facts(values: Mapping[str, str], kind: str = "rows") -> str:
-    """Return labels and what stands behind them, all plain text; a line each, or side by side ("grid")."""
+    """Return labels with their values, one on each line ("rows") or side by side ("grid")."""
     pairs = (f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in values.items())
     return f'<dl class="{kind}">' + "".join(pairs) + "</dl>"
 
 
 def figure(wide_svg: str, narrow_svg: str, described: str, caption: str = "") -> str:
-    """Return a picture in two shapes, of which a screen shows one.
+    """Return a picture in two sizes, of which a screen shows one.
 
     Args:
-        wide_svg: For a desk.
-        narrow_svg: For a phone.
-        described: For those who cannot see it.
-        caption: Below it.
+        wide_svg: The picture for a wide screen.
+        narrow_svg: The picture for a phone.
+        described: The description for screen readers.
+        caption: The text below the picture.
     """
     shapes = "".join(
         f'<div class="{kind}" role="img" aria-label="{attribute(described)}">{svg}</div>'
@@ -102,7 +102,7 @@ def page(title: str, css: str, *html: str) -> str:
 
 
 def _is_odd(character: str) -> bool:
-    """Tell whether HTML forbids or hides it: controls, separators of lines, halves of characters, no characters."""
+    """Return whether HTML forbids or hides a character: controls, line separators, surrogates, noncharacters."""
     is_forbidden = unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") or ord(character) & 0xFFFE == 0xFFFE
     return is_forbidden and character not in "\n\t"
 

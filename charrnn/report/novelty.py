@@ -1,7 +1,7 @@
-"""What a model of lines writes, and how much of it is its own: lines drawn from it, compared with those it was taught.
+"""How many of the lines that a model draws are new: samples compared with the training and held-out lines.
 
-A sample is "seen" if it stands in the training lines, "held out" if it stands in the lines that were kept from
-training (so the model found a real one by itself), and "new" otherwise. Files and HTML are not known here.
+A sample is "seen" if it is a training line, "held out" if it is a validation or test line (a real line that the model
+never saw), and "new" otherwise.
 """
 
 import math
@@ -18,26 +18,26 @@ from charrnn_runtime.core.step import Int32
 from charrnn_runtime.model import Model
 
 NUM_SAMPLES = 1000
-"""Lines that are drawn: a share of them is known to three percent or better."""
+"""Number of samples: shares of them have a 95% interval of three percent or less on either side."""
 
 NUM_COMPARED = 100
-"""Samples, and test lines, whose nearest training line is looked for."""
+"""Number of samples, and of test lines, whose nearest training line is searched."""
 
 Origin = Literal["new", "held out", "seen"]
 
 
 @dataclass(frozen=True)
 class DrawnLine:
-    """A line that the model wrote."""
+    """A line that the model drew."""
 
     text: str
     """The line, without its boundary."""
 
     ended: bool
-    """Whether it ended by itself, and not at the length limit."""
+    """Whether the model ended it; False if it was cut at the length limit."""
 
     origin: Origin
-    """Where else it stands."""
+    """Whether it is a training line, a held-out line, or neither."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class Neighbour:
     """The text."""
 
     line: str
-    """The training line; of several, the one that stands first."""
+    """The training line; of several at the same distance, the first."""
 
     distance: int
-    """Characters to insert, delete or replace between the two (Levenshtein)."""
+    """Number of characters to insert, delete or replace (Levenshtein)."""
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """How a model's lines relate to those it was taught."""
+    """Samples of a model, compared with its training lines."""
 
     drawn: tuple[DrawnLine, ...]
     """Samples at temperature 1."""
@@ -65,10 +65,10 @@ class Novelty:
     """The nearest training lines of the first samples."""
 
     of_test: tuple[Neighbour, ...]
-    """The same of test lines: what to expect of lines that nobody copied."""
+    """The same for test lines: the distances to expect of lines that were not copied."""
 
     def count(self, origin: Origin) -> int:
-        """Return how many samples have an origin."""
+        """Return the number of samples of an origin."""
         return sum(line.origin == origin for line in self.drawn)
 
 
@@ -78,23 +78,23 @@ def measure(model: Model, split: Split, seed: int) -> Novelty:
     Args:
         model: A model of lines.
         split: The lines it was trained and tested on.
-        seed: Which lines are drawn.
+        seed: Seed of the samples.
     """
     seen, held_out = set(split.train), {*split.validation, *split.test}
     drawn = []
     for sample in model.samples(model.request(seed=seed), NUM_SAMPLES, batch_size=256):
         origin: Origin = "seen" if sample.text in seen else "held out" if sample.text in held_out else "new"
         drawn.append(DrawnLine(sample.text, sample.ended, origin))
-    taught = Taught(split.train)
-    of_samples = tuple(taught.nearest(line.text) for line in drawn[:NUM_COMPARED])
-    of_test = tuple(taught.nearest(line) for line in split.test[:NUM_COMPARED])
+    nearest_line = NearestLine(split.train)
+    of_samples = tuple(nearest_line.find(line.text) for line in drawn[:NUM_COMPARED])
+    of_test = tuple(nearest_line.find(line) for line in split.test[:NUM_COMPARED])
     return Novelty(tuple(drawn), of_samples, of_test)
 
 
 def interval(count: int, total: int) -> tuple[float, float]:
-    """Return the 95% interval of a share of which `count` of `total` were seen (Wilson 1927).
+    """Return the 95% interval of a share, given `count` of `total` (Wilson 1927).
 
-    Right for shares near 0 and 1 as well, where plus or minus two standard errors is not.
+    It holds for shares near 0 and 1 too, unlike plus or minus two standard errors.
 
     >>> [round(bound, 3) for bound in interval(30, 1000)]
     [0.021, 0.043]
@@ -103,24 +103,24 @@ def interval(count: int, total: int) -> tuple[float, float]:
     share, spread = count / total, z * z / total
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    # At the ends of the scale rounding would leave the share itself just outside.
+    # Rounding could leave a share of 0 or 1 just outside.
     return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
-class Taught:
-    """Training lines in which the nearest to a text can be found."""
+class NearestLine:
+    """Finds the training line that is nearest to a text."""
 
     def __init__(self, lines: Sequence[str]) -> None:
-        """Take at least one line; none is empty."""
+        """Take the training lines: at least one, none of them empty."""
         self._lines, self._encoded = lines, Lines([code_points(line) for line in lines])
         self._by_length = np.argsort(self._encoded.widths, kind="stable")
         self._lengths = self._encoded.widths[self._by_length] - 1
 
-    def nearest(self, text: str) -> Neighbour:
+    def find(self, text: str) -> Neighbour:
         """Return the training line with the fewest edits between it and a text."""
         characters, best = code_points(text), (math.inf, -1)
-        # Two lines are at least as far apart as their lengths: those of about the same length first, then only those
-        # that could still be nearer.
+        # The distance is at least the difference of the lengths: first try lines of about the same length, then only
+        # those that could still be nearer.
         window = 1
         while best[0] > window and window <= max(len(text), int(self._lengths[-1])):
             window = 2 * window if math.isinf(best[0]) else int(best[0])
@@ -133,7 +133,7 @@ class Taught:
 
 
 def code_points(text: str) -> Int32:
-    """Return the code points of a text, int32 [length]: whatever was drawn has them, its normal form may not."""
+    """Return the code points of a text, int32 [length]; unlike tokens, every sample has them in any normal form."""
     return np.frombuffer(text.encode("utf-32-le"), np.int32)
 
 
@@ -143,7 +143,7 @@ def edit_distances(text: Int32, lines: Lines, rows: NDArray[np.int64]) -> NDArra
     Args:
         text: int32 [length].
         lines: Encoded lines.
-        rows: int64 [rows], the numbers of those to compare.
+        rows: The numbers of the lines to compare, int64 [rows].
 
     Returns:
         int16 [rows].

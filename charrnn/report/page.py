@@ -1,7 +1,6 @@
-"""report.html: what a run is, how good it is and what it writes, for a reader who has never trained a network.
+"""report.html: the data, losses and samples of a run, for a reader who has never trained a network.
 
-What is said here follows from the run's files and from the lines that were drawn; the shapes of HTML are in
-`charrnn.report.html`, the pictures in `charrnn.report.plots`.
+`charrnn.report.html` makes the HTML elements, `charrnn.report.plots` the pictures.
 """
 
 import math
@@ -17,6 +16,7 @@ from charrnn.report.novelty import Neighbour, Novelty, interval
 from charrnn.report.plots import Curves, Shares, as_svg
 from charrnn.runs.finished import FinishedRun, Side
 from charrnn_runtime.cli.summaries import baseline_rows
+from charrnn_runtime.core.loss import Loss
 
 SAMPLES_SHOWN = 30
 NEIGHBOURS_SHOWN = 8
@@ -35,10 +35,10 @@ def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample
     """Return the page.
 
     Args:
-        run: What it is about.
-        curves: The losses.
-        novelty: What a model of lines writes; None for one of running text.
-        sample_text: What a model of running text writes; None for one of lines.
+        run: The run.
+        curves: Its losses.
+        novelty: Samples of a model of lines; None for a model of running text.
+        sample_text: A sample of a model of running text; None for a model of lines.
     """
     css = (files("charrnn.report") / "page.css").read_text(encoding="utf-8")
     parts = [_head(run), _cards(run, novelty)]
@@ -54,7 +54,7 @@ def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample
 
 
 def baseline_name(run: FinishedRun) -> str:
-    """Return what the run's count baseline is called."""
+    """Return the name of the run's count baseline."""
     baseline = run.training.get("baseline")
     return "counting" if baseline is None else f"{baseline['model']} {baseline['order']}-gram"
 
@@ -69,7 +69,7 @@ def _head(run: FinishedRun) -> str:
 
 
 def _verdict(run: FinishedRun) -> str:
-    """Return what `charrnn train` and `charrnn info` say of the network against counting."""
+    """Return the comparison with the count baseline, as `charrnn train` and `charrnn info` print it."""
     baseline = run.training.get("baseline")
     if baseline is None:
         return ""
@@ -79,8 +79,8 @@ def _verdict(run: FinishedRun) -> str:
 
 
 def _cards(run: FinishedRun, novelty: Novelty | None) -> str:
-    test, baseline = run.figures("test"), run.baseline_figures("test")
-    detail = f"on {_test_part(run)}; {test.nats:.4f}{test.error()} nats, perplexity {test.perplexity:.2f}"
+    test, baseline = run.loss("test"), run.baseline_loss("test")
+    detail = f"on {_test_part(run)}; {test.nats:.4f}{test.nats_error()} nats, perplexity {test.perplexity:.2f}"
     cards = [html.card(f"{test.bits:.3f}", "bits per character", detail)]
     if baseline is not None:
         cards.append(html.card(f"{baseline.bits:.3f}", "bits by counting", f"{baseline_name(run)}, same part"))
@@ -116,7 +116,7 @@ def _text_sample(sample: str) -> str:
 
 
 def _learning(run: FinishedRun, curves: Curves) -> str:
-    start = run.history[0].validation_nats / math.log(2)
+    start = Loss(run.history[0].validation_nats).bits
     size = run.model.description.vocabulary.size
     caption = (
         f"Lower is better. Before the first step the network needed {start:.2f} bits; a blind guess among its {size} "
@@ -134,9 +134,9 @@ def _figures(run: FinishedRun) -> str:
     rows = []
     sides: tuple[Side, ...] = ("test", "validation")
     for side in sides:
-        for who, found in (("network", run.figures(side)), ("counting", run.baseline_figures(side))):
+        for who, found in (("network", run.loss(side)), ("counting", run.baseline_loss(side))):
             if found is not None:
-                bits, nats = f"{found.bits:.3f}{found.error(math.log(2))}", f"{found.nats:.3f}{found.error()}"
+                bits, nats = f"{found.bits:.3f}{found.bits_error}", f"{found.nats:.3f}{found.nats_error()}"
                 rows.append([side, who, bits, nats, f"{found.perplexity:.2f}"])
     parts = (
         "The validation part decided which weights were kept and when training ended; nothing was chosen by the test "
@@ -147,7 +147,7 @@ def _figures(run: FinishedRun) -> str:
         " network has not seen. Nats are the same in another unit (one bit is 0.693 nats). Perplexity: among how many "
         "equally likely characters it would be as unsure. The end of a line counts as a character."
     )
-    if run.figures("test").standard_error is not None:
+    if run.loss("test").standard_error is not None:
         parts += (
             " Behind ± stands the standard error: how much a figure would vary with other data of the same kind. Two "
             "models on the same data can be told apart by far less."

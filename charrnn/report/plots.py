@@ -1,7 +1,7 @@
-"""The pictures of a report, as SVG for the page and as PNG for elsewhere. What they show is handed in.
+"""The pictures of a report, as SVG for the page and as PNG for other uses.
 
-On the page text, axes and grid take the colour of the text around them (`currentColor`), so that one picture is right
-in light and in dark; the colours of the data are readable on both. Files are not known here.
+On the page, text, axes and grid have the colour of the text around them (`currentColor`), so one picture fits light and
+dark pages; the colours of the data are readable on both.
 """
 
 import io
@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from charrnn.runs.results import HistoryRow
+from charrnn_runtime.core.loss import NATS_PER_BIT, Loss
 
 TRAIN, NETWORK, BASELINE = "#d9731a", "#2f7fd6", "#2e9e6b"
-"""Colours of the training loss, of the network's own figures, and of the count baseline."""
+"""Colours of the training loss, of the network's validation loss and samples, and of the count baseline."""
 
 INK = "#0a0b0c"
 """Text and axes; on the page it becomes `currentColor`."""
@@ -32,10 +33,10 @@ Draw = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Curves:
-    """What the picture of a training run shows; losses in nats a character."""
+    """The losses of a training run, in nats a character."""
 
     history: Sequence[HistoryRow]
-    """A row an evaluation."""
+    """A row for each evaluation."""
 
     best_step: int
     """The step whose weights were kept."""
@@ -44,13 +45,13 @@ class Curves:
     """Loss of the count baseline on the validation lines."""
 
     baseline_name: str = "counting baseline"
-    """What to call it."""
+    """The name of the baseline in the legend."""
 
     unit: str = "lines"
-    """What was learned from: "lines" or "text"."""
+    """The training data: "lines" or "text"."""
 
     def draw(self, axes: Any) -> None:
-        """Draw the losses in bits a character, against the steps; nats at the right."""
+        """Draw the losses against the steps: bits a character on the left axis, nats on the right."""
         rows = [row for row in self.history if row.step]
         trained = [row for row in rows if row.train_nats is not None]
         bits = [_bits(row.train_nats or 0.0) for row in trained]
@@ -67,7 +68,8 @@ class Curves:
         axes.set(xlabel="steps", ylabel="bits per character")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        nats = axes.secondary_yaxis("right", functions=(lambda value: value * math.log(2), lambda v: v / math.log(2)))
+        to_nats, to_bits = (lambda bits: bits * NATS_PER_BIT), (lambda nats: nats / NATS_PER_BIT)
+        nats = axes.secondary_yaxis("right", functions=(to_nats, to_bits))
         nats.set_ylabel("nats per character")
         nats.spines["right"].set_visible(False)
         axes.legend(frameon=False, loc="upper right")
@@ -80,7 +82,7 @@ class Curves:
                 axes.plot(*at, "o", color=NETWORK, ms=7, label=f"kept: step {row.step:,}, {at[1]:.3f}", zorder=5)
 
     def _limits(self) -> tuple[float, float]:
-        """Return the lowest and highest loss shown: the first tenth of the steps would flatten all the rest."""
+        """Return the lowest and highest loss shown, without the first tenth of the steps, which are far higher."""
         last = self.history[-1].step
         late = [row for row in self.history if row.step >= last / 10 and row.step] or self.history
         shown = [row.validation_nats for row in late]
@@ -93,19 +95,19 @@ class Curves:
 
 @dataclass(frozen=True)
 class Shares:
-    """How two groups are spread over whole numbers, side by side."""
+    """The distributions of whole numbers in two groups, side by side."""
 
     samples: Sequence[int]
     """A number for each sample of the model."""
 
     lines: Sequence[int]
-    """A number for each line that people wrote."""
+    """A number for each line of the data."""
 
     lines_name: str
-    """What these lines are."""
+    """The name of these lines in the legend."""
 
     label: str
-    """What the numbers are."""
+    """The label of the numbers' axis."""
 
     def draw(self, axes: Any) -> None:
         """Draw the share of each number in percent: bars for the lines, a stepped line for the samples."""
@@ -128,7 +130,7 @@ class Shares:
         axes.legend(frameon=False, loc="upper right")
 
     def _limits(self) -> tuple[int, int]:
-        # A single line of two thousand characters must not squeeze all others into one bar.
+        # The largest numbers are cut, so that one very long line does not press all others into one bar.
         numbers = sorted([*self.samples, *self.lines])
         return numbers[0], numbers[math.ceil(0.998 * len(numbers)) - 1]
 
@@ -137,10 +139,10 @@ def as_png(draw: Draw, *, title: str = "", width: float = 8.0, height: float = 4
     """Return a picture on white.
 
     Args:
-        draw: What to draw.
-        title: Above it.
-        width: In inches, of 160 points each.
-        height: The same.
+        draw: Draws the picture.
+        title: The title above it.
+        width: Width in inches of 160 points.
+        height: Height, the same.
     """
     figure = _figure(draw, width, height)
     figure.axes[0].set_title(title, loc="left", fontsize=12)
@@ -148,13 +150,13 @@ def as_png(draw: Draw, *, title: str = "", width: float = 8.0, height: float = 4
 
 
 def as_svg(draw: Draw, name: str, *, width: float, height: float) -> str:
-    """Return a picture to stand inside a page.
+    """Return a picture as an element of a page.
 
     Args:
-        draw: What to draw.
-        name: Different for every picture of the page: the identifiers inside begin with it.
-        width: In inches, of 72 CSS pixels each at its natural size.
-        height: The same.
+        draw: Draws the picture.
+        name: The prefix of all identifiers in the picture, unique in the page.
+        width: Width in inches of 72 CSS pixels.
+        height: Height, the same.
     """
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
@@ -184,4 +186,4 @@ def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
 
 
 def _bits(nats: float) -> float:
-    return nats / math.log(2)
+    return Loss(nats).bits

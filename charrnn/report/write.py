@@ -1,4 +1,4 @@
-"""`write_report`: the pictures and the page of a run, made from its files and put into it; as often as one likes."""
+"""`write_report` makes the picture and the page of a run from the run's files."""
 
 from pathlib import Path
 
@@ -10,26 +10,26 @@ from charrnn.runs.finished import FinishedRun, read_finished_run
 from charrnn_runtime.core.files import write_together
 
 TEXT_LENGTH = 1000
-"""Characters of the sample of a model of running text."""
+"""Length of the sample of a model of running text, in characters."""
 
 
 def write_report(path: Path) -> Path:
-    """Write `loss.png` and `report.html` into a run; what was there of them is replaced, or kept if this fails.
+    """Write `loss.png` and `report.html` into a run; both are replaced together, or kept if this fails.
 
     The same run gives the same bytes.
 
     Args:
-        path: A run that has ended, by itself or by Ctrl-C.
+        path: A run that has ended, also by Ctrl-C.
 
     Returns:
-        Where the page is.
+        The path of the page.
 
     Raises:
         ModelFileError: The folder is no run, it has not ended, or a file of it is damaged.
         OperationError: The files could not be written.
     """
     run = read_finished_run(path)
-    baseline = run.baseline_figures("validation")
+    baseline = run.baseline_loss("validation")
     curves = Curves(
         history=run.history,
         best_step=int(run.training["best_step"]),

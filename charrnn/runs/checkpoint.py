@@ -1,9 +1,8 @@
-"""Checkpoints: all that a run needs to go on exactly where it was.
+"""Checkpoints: all that a run needs to resume exactly where it was.
 
-A checkpoint is one .npz without pickle, named after its step, written under a temporary name and renamed; the last two
-are kept, so that a damaged one costs some minutes and not the run. Everything random follows from the seed and the
-step, so no generator is stored, and neither is a position in the data: it is the step. How a run is trained is not
-known here.
+A checkpoint is one .npz without pickle, named after its step, written under a temporary name and renamed. The last two
+are kept, so a damaged one costs some minutes and not the run. All random numbers and the position in the data follow
+from the seed and the step, so neither a generator nor a position is stored.
 """
 
 import io
@@ -24,10 +23,10 @@ from charrnn_runtime.core.step import Float32
 from charrnn_runtime.errors import ModelFileError, OperationError
 
 MAX_CHECKPOINT_BYTES = 1 << 34
-"""Largest checkpoint that is read: some times the largest model."""
+"""The largest checkpoint that is read: several times the largest model."""
 
 KEPT = 2
-"""How many checkpoints a run keeps."""
+"""Number of checkpoints that a run keeps."""
 
 _NAME = re.compile(r"step-(\d{9})\.npz")
 _META = "meta"
@@ -38,7 +37,7 @@ _DAMAGED = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFi
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a training step changes, as plain arrays by name."""
+    """Everything that a training step changes, as arrays by name."""
 
     weights: Mapping[str, Float32]
     """The weights that are trained."""
@@ -47,70 +46,70 @@ class Snapshot:
     """Their running averages."""
 
     optimizer: Mapping[str, NDArray[Any]]
-    """The optimizer's own numbers, in its order."""
+    """The variables of the optimizer, in its order."""
 
     state: Mapping[str, Float32]
-    """h and c of every layer behind the last batch, [batch, units]; the windows of a text go on from it."""
+    """h and c of every layer after the last batch, [batch, units]; the next windows of a text start from them."""
 
 
 @dataclass(frozen=True)
 class Best:
-    """The weights that are kept."""
+    """The best weights so far, which the run keeps."""
 
     step: int
-    """After how many steps they were found."""
+    """The step after which they were found."""
 
     validation_nats: float
-    """Their loss a character of the validation side."""
+    """Their loss a character on the validation split."""
 
     arrays: Mapping[str, Float32]
-    """By name."""
+    """The weights by name."""
 
 
 @dataclass(frozen=True)
 class Meter:
-    """Loss and characters of some steps, added up."""
+    """The summed loss and number of characters of some steps."""
 
     nats: float = 0.0
     characters: int = 0
 
     def plus(self, nats: float, characters: int) -> "Meter":
-        """Return what it is with one step more."""
+        """Return the sums with one more step."""
         return Meter(self.nats + nats, self.characters + characters)
 
     @property
     def mean_nats(self) -> float:
-        """The loss a character."""
+        """The mean loss a character."""
         return self.nats / max(self.characters, 1)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands after a step."""
+    """The state of a run after a step."""
 
     step: int
     """Steps done."""
 
     trainer: Snapshot
-    """What the steps have changed."""
+    """Weights, averages, optimizer and LSTM state."""
 
     best: Best
     """The best weights so far."""
 
     misses: int
-    """Evaluations in a row that were not better."""
+    """Number of evaluations in a row without a better loss."""
 
     history: tuple[HistoryRow, ...]
-    """A row an evaluation."""
+    """A row for each evaluation."""
 
     since_evaluation: Meter
-    """Of the steps since the last one."""
+    """Loss and characters of the steps since the last evaluation."""
 
     seconds: float
-    """Of training so far, all parts of the run together."""
+    """Seconds of training so far, all parts of the run together."""
 
     def to_bytes(self) -> bytes:
-        """Return the content of the file."""
+        """Return the content of the checkpoint's file."""
         meta = {
             "step": self.step,
             "best": {"step": self.best.step, "validation_nats": self.best.validation_nats},
@@ -127,7 +126,7 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Self:
-        """Rebuild a checkpoint; `name` says in an error where it came from.
+        """Parse a checkpoint; errors call it `name`.
 
         Raises:
             ModelFileError: The bytes are damaged.
@@ -173,7 +172,7 @@ def read_newest(folder: Path) -> tuple[Checkpoint | None, Sequence[str]]:
     """Read the newest checkpoint that is whole.
 
     Returns:
-        It, or None if there is none at all; and what was wrong with newer ones, a sentence each.
+        The checkpoint, or None if the folder has none; and a sentence for each newer one that is damaged.
 
     Raises:
         ModelFileError: There are checkpoints, and all are damaged.

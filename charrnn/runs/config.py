@@ -1,4 +1,4 @@
-"""What a run is: its options, what the user asked for, and its data."""
+"""config.json: the options of a run, which of them the user chose, and its data."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run is: two runs of equal options on equal data are the same run."""
+    """The configuration of a run; runs with equal options on equal data are the same run."""
 
     options: ResolvedOptions
-    """What it trains with."""
+    """All options."""
 
     requested: TrainingOptions
-    """What the user asked for, None where the recipe chose."""
+    """The options that the user chose; None where the recipe chose."""
 
     data: Data
-    """What it trains on."""
+    """Where the data came from."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of config.json."""
@@ -38,17 +38,17 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """Equal for equal options on equal data, whatever the files are called: SHA-256, hexadecimal."""
-        held_out = {side: file["sha256"] for side, file in self.data.held_out.items()}
+        """SHA-256 of the options and the data, hexadecimal; names of files do not count."""
+        held_out = {split: file["sha256"] for split, file in self.data.held_out.items()}
         value = {"options": self.options.to_json(), "data": self.data.sha256, "held_out": held_out}
         return hashlib.sha256(json_bytes(value)).hexdigest()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], name: str) -> "RunConfig":
-        """Rebuild the configuration of a run; `name` says in an error where it came from.
+        """Parse the content of config.json; errors call it `name`.
 
         Raises:
-            ModelFileError: The object was not written by charrnn, or was changed.
+            ModelFileError: The content is damaged.
         """
         try:
             options = ResolvedOptions.from_json(value["options"])
@@ -61,6 +61,6 @@ def read_config(path: Path) -> RunConfig:
     """Read the configuration of a run directory.
 
     Raises:
-        ModelFileError: There is none, or it is damaged.
+        ModelFileError: config.json is missing or damaged.
     """
     return RunConfig.from_json(read_json(path / CONFIG), str(path / CONFIG))

@@ -1,19 +1,20 @@
-"""The run directory: what a training run keeps, and how it never loses what was there.
+"""The run directory: its files, and how they are written so that an earlier run is never lost.
 
-    config.json        the options the run trained with, which of them the user set, and the digest of the data
-    description.json   what the model is (vocabulary, text rule, sizes), for the runtime; training.json stands inside
+    config.json        the options of the run, which of them the user set, and the digest of the data
+    description.json   vocabulary, text rule and sizes of the model, for the runtime, with the content of training.json
     weights.npz        the best weights so far, by name, without pickle
-    training.json      data, split, figures, the baseline's too, versions; written last: a run that has it has ended
-    history.csv        a row an evaluation
-    loss.png           the losses against the steps, and report.html with all a person may want to see of the run
-    tensorboard/       the same losses for TensorBoard, if it was asked for
-    checkpoints/       while it trains: the last two states it can go on from; see `charrnn.runs.checkpoint`
-    teacher/           the run of the teacher, of lines that have one; see `charrnn.training.distillation`
+    training.json      data, split, losses of the network and the baseline, versions; written last, when a run has ended
+    history.csv        a row for each evaluation
+    loss.png           the losses against the steps
+    report.html        the report
+    tensorboard/       the losses for TensorBoard, with --tensorboard
+    checkpoints/       while it trains: the last two checkpoints; see `charrnn.runs.checkpoint`
+    teacher/           the runs of the teacher, if there is one; see `charrnn.training.distillation`
     splits/            train, validation and test, as the model saw them; see `charrnn.datasets.dataset`
 
 Every file is written under a temporary name and renamed. A run that is replaced is first moved aside (to
 `.NAME.replaced` beside it) and removed only when the new one has ended with weights of its own; until then a failure
-puts it back or leaves it there. How a model is trained is not known here, nor TensorFlow.
+puts it back or leaves it there. TensorFlow is not imported here.
 """
 
 import csv
@@ -31,7 +32,7 @@ import numpy as np
 from charrnn.datasets.dataset import Dataset
 from charrnn.evaluation.baseline import Baseline
 from charrnn.runs.config import CONFIG, RunConfig, read_config
-from charrnn.runs.results import HistoryRow, TrainingResult, training_record
+from charrnn.runs.results import HistoryRow, TrainingResult, training_results
 from charrnn_runtime.bundle.locate import RUN_DESCRIPTION, RUN_WEIGHTS
 from charrnn_runtime.bundle.manifest import Description
 from charrnn_runtime.core.files import (
@@ -65,21 +66,21 @@ class Run:
     """The directory."""
 
     config: RunConfig
-    """What it is."""
+    """Its configuration."""
 
     @property
     def checkpoints(self) -> Path:
-        """Where its checkpoints are."""
+        """The folder of its checkpoints."""
         return self.path / CHECKPOINTS
 
     @property
     def has_ended(self) -> bool:
-        """Whether its figures are there, and no checkpoint to go on from."""
+        """Whether training.json is there, and no checkpoint to resume from."""
         return (self.path / TRAINING).is_file() and not self.checkpoints.is_dir()
 
     @property
     def aside(self) -> Path:
-        """Where the run stands that this one replaces, until this one has ended."""
+        """The folder of the run that this one replaces, until this one has ended."""
         return self.path.parent / f".{self.path.name}.replaced"
 
     @classmethod
@@ -87,12 +88,12 @@ class Run:
         """Make a run directory and write its config.json; a run that was there is moved aside.
 
         Args:
-            path: Where; folders above it are made.
-            config: What the run is.
-            force: Whether a run that differs may be replaced.
+            path: The directory; folders above it are made.
+            config: The configuration of the run.
+            force: Whether a different run may be replaced.
 
         Raises:
-            InputError: Another run or something else is there, or the folder cannot be written. Nothing has changed.
+            InputError: Another run or another file is there, or the folder cannot be written. Nothing has changed.
         """
         run = cls(path, config)
         _check_replaceable(path, config, force)
@@ -111,14 +112,14 @@ class Run:
 
     @classmethod
     def reopen(cls, path: Path, config: RunConfig) -> "Run | None":
-        """Return the run that is in a folder, to go on with it; None if there is none yet.
+        """Return the run in a folder, to resume it; None if there is none.
 
         Args:
             path: The folder.
-            config: What the run must be.
+            config: The configuration that the run must have.
 
         Raises:
-            InputError: The run that is there is another one.
+            InputError: The run in the folder has another configuration.
         """
         if not (path / CONFIG).is_file():
             return None
@@ -132,7 +133,7 @@ class Run:
         return cls(path, config)
 
     def make_splits_folder(self) -> Path:
-        """Return the folder of the sides, which is there from now on.
+        """Make the folder of the splits and return it.
 
         Raises:
             OperationError: It cannot be made.
@@ -165,24 +166,24 @@ class Run:
         baseline: Baseline | None,
         notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
-        """Write the figures, last of all, and return them as training.json has them.
+        """Write training.json, the last file of a run, and return its content.
 
         Args:
-            result: How the run ended.
-            dataset: What it learned from and was measured on.
-            baseline: What counting reaches on the same dataset, if anybody has counted.
-            notes: What else is written down, by name.
+            result: The outcome of the run.
+            dataset: Its data.
+            baseline: The count baseline on the same data; None if it was not counted.
+            notes: More members of training.json.
         """
         options, data = self.config.options, self.config.data.to_json()
         if options.mode == "lines":
             data["duplicates_removed"] = not options.keep_duplicates
-        record = training_record(data, dataset.sizes, result, baseline) | dict(notes)
-        self.write_description(dataset.vocabulary, record)
-        write_json_atomically(self.path / TRAINING, record)
-        return record
+        results = training_results(data, dataset.sizes, result, baseline) | dict(notes)
+        self.write_description(dataset.vocabulary, results)
+        write_json_atomically(self.path / TRAINING, results)
+        return results
 
     def discard_checkpoints(self) -> None:
-        """Remove the checkpoints: the run has ended."""
+        """Remove the checkpoints of a run that has ended."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def discard_replaced(self) -> None:
@@ -210,13 +211,13 @@ class Run:
         if not (self.path / RUN_WEIGHTS).is_file():
             return
         if self.aside.exists():
-            # The run that is there never ended, or diverged: the one before it is worth more.
+            # The run in this folder never ended, or diverged: the run before it is worth more.
             shutil.rmtree(self.path)
         else:
             self.path.rename(self.aside)
 
     def write_description(self, vocabulary: Vocabulary, training: Mapping[str, Any]) -> None:
-        """Write what the model is, for the runtime, with the figures there are."""
+        """Write description.json, with the content of training.json so far."""
         options = self.config.options
         units = (options.state_size,) * options.num_layers
         description = Description(vocabulary, units, options.mode, MAX_LENGTHS[options.mode], training=training)
@@ -238,7 +239,7 @@ def _check_replaceable(path: Path, config: RunConfig, force: bool) -> None:
             f"{path} is not empty and holds no run of charrnn: expected a new or empty folder, "
             f"received one with {names[0]!r}. Choose another one"
         )
-    # A run without weights died at its start: nothing in it is worth a question.
+    # A run without weights ended at its start, and may be replaced without --force.
     if RUN_WEIGHTS in names and not force and (difference := _difference(path, config)):
         raise InputError(
             f"there is another run in {path}: {difference}. Pass --force to replace it, or choose another folder"
@@ -248,17 +249,17 @@ def _check_replaceable(path: Path, config: RunConfig, force: bool) -> None:
 
 
 def _difference(path: Path, config: RunConfig) -> str | None:
-    """Return in what way the run that is there is another one; None if it is the same."""
+    """Return how the run in a folder differs from a configuration; None if it does not."""
     try:
         there = read_config(path)
     except ModelFileError:
         return "its config.json cannot be read"
     if there.data.sha256 != config.data.sha256:
         return f"it was trained on other data ({there.data.source})"
-    for side in ("validation", "test"):
-        old, own = there.data.held_out.get(side), config.data.held_out.get(side)
+    for split in ("validation", "test"):
+        old, own = there.data.held_out.get(split), config.data.held_out.get(split)
         if (old and old["sha256"]) != (own and own["sha256"]):
-            return f"its {side} lines are other ones ({old.get('source') if old else 'split off the list'})"
+            return f"its {split} lines are other ones ({old.get('source') if old else 'split off the list'})"
     new = config.options.to_json()
     changed = [f"{name} is {old}, not {new[name]}" for name, old in there.options.to_json().items() if old != new[name]]
     return ", ".join(changed) or None

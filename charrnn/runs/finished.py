@@ -1,8 +1,7 @@
-"""A finished run as the report needs it: its files read once, whatever trained it. Nothing is drawn here."""
+"""A finished run as the report needs it: its files, read once."""
 
 import csv
 import io
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from charrnn.runs.directory import HISTORY, SPLITS, TRAINING
 from charrnn.runs.results import HistoryRow
 from charrnn_runtime.cli.summaries import baseline_rows
 from charrnn_runtime.core.files import MAX_JSON_BYTES, finite_number, read_bounded, read_json, typed, whole_number
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.errors import ModelFileError
 from charrnn_runtime.model import Model, load
 
@@ -22,76 +22,35 @@ Side = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """How well something predicts lines or a text."""
-
-    nats: float
-    """Loss a character."""
-
-    standard_error: float | None
-    """Of the loss, in nats; None where there is none."""
-
-    @property
-    def bits(self) -> float:
-        """The loss in bits a character."""
-        return self.nats / math.log(2)
-
-    @property
-    def perplexity(self) -> float:
-        """Among how many equally likely characters it would be as unsure."""
-        return math.exp(min(self.nats, 700.0))
-
-    def error(self, unit: float = 1.0) -> str:
-        """Return the standard error with its sign, for a loss that was divided by `unit`; nothing where there is none.
-
-        >>> Figures(2.0, 0.02).error(), Figures(2.0, None).error()
-        (' ± 0.020', '')
-        """
-        return "" if self.standard_error is None else f" ± {self.standard_error / unit:.3f}"
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Figures":
-        """Read the figures of a side as training.json has them.
-
-        Raises:
-            KeyError: The loss is missing.
-            TypeError: Something is no number.
-            ValueError: Something is not finite.
-        """
-        error = value.get("standard_error")
-        return cls(finite_number(value["nats"]), None if error is None else finite_number(error))
-
-
-@dataclass(frozen=True)
 class FinishedRun:
-    """What a run that has ended left behind."""
+    """All files of a run that has ended, except checkpoints."""
 
     path: Path
-    """Its folder, as it was named."""
+    """Its folder, as the user named it."""
 
     config: RunConfig
-    """What it trained with, and on."""
+    """Its options and its data."""
 
     model: Model
-    """The weights it kept, run by numpy."""
+    """The best weights, run by numpy."""
 
     training: Mapping[str, Any]
-    """training.json."""
+    """The content of training.json."""
 
     history: tuple[HistoryRow, ...]
-    """A row an evaluation."""
+    """A row for each evaluation."""
 
     split: Split | None
-    """The lines of each side; None in text mode, which has none."""
+    """The lines of each side; None in text mode."""
 
-    def figures(self, side: Side) -> Figures:
-        """Return how well the network predicts a side of the split."""
-        return Figures.from_json(self.training[side])
+    def loss(self, side: Side) -> Loss:
+        """Return the network's loss on a side of the split."""
+        return Loss.from_json(self.training[side])
 
-    def baseline_figures(self, side: Side) -> Figures | None:
-        """Return how well counting predicts it; None if the run has no count baseline."""
+    def baseline_loss(self, side: Side) -> Loss | None:
+        """Return the loss of the count baseline on a side of the split; None if the run has no baseline."""
         baseline = self.training.get("baseline")
-        return None if baseline is None else Figures.from_json(baseline[side])
+        return None if baseline is None else Loss.from_json(baseline[side])
 
 
 def read_finished_run(path: Path) -> FinishedRun:
@@ -139,9 +98,9 @@ def _read_training(path: Path) -> Mapping[str, Any]:
     training = read_json(path / TRAINING)
     try:
         baseline = training.get("baseline")
-        for figures in (training, *([baseline] if baseline else [])):
-            Figures.from_json(figures["validation"])
-            Figures.from_json(figures["test"])
+        for results in (training, *([baseline] if baseline else [])):
+            Loss.from_json(results["validation"])
+            Loss.from_json(results["test"])
         if baseline:
             baseline_rows(baseline)
         for name in ("best_step", "steps", "num_parameters"):

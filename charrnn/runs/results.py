@@ -1,9 +1,8 @@
-"""What is written down of a run: a row an evaluation, how it ended, and the figures with their units.
+"""The results of a run: a row for each evaluation, how it ended, and the content of training.json.
 
-Where it is written, and how a model is trained, is not known here, nor TensorFlow.
+`charrnn.runs.directory` writes them. TensorFlow is not imported here.
 """
 
-import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 from charrnn.evaluation.baseline import Baseline
 from charrnn.evaluation.scores import Scores
+from charrnn_runtime.core.loss import Loss
 
 StoppedBy = Literal["iterations", "patience", "interrupt", "not finite"]
 
@@ -24,21 +24,21 @@ class HistoryRow:
     """Steps done."""
 
     train_nats: float | None
-    """Mean loss a character of the steps since the last row, with dropout; None before the first step."""
+    """Mean loss a character over the steps since the last row, with dropout; None before the first step."""
 
     validation_nats: float
-    """Mean loss a character of the validation side, by the averaged weights."""
+    """Mean loss a character of the validation split, with the averaged weights."""
 
     learning_rate: float
-    """Of the next step."""
+    """The learning rate of the next step."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended."""
+    """The outcome of a run."""
 
     stopped_by: StoppedBy
-    """All steps done, no better validation loss for long, Ctrl-C, or a loss that was not finite."""
+    """All steps were done, the validation loss did not improve, Ctrl-C, or the loss was not finite."""
 
     steps: int
     """Steps done."""
@@ -47,78 +47,63 @@ class TrainingResult:
     """The step whose averaged weights were kept."""
 
     validation_nats: float
-    """Loss a character of the validation lines, by the weights that were kept."""
+    """Loss a character of the validation split, with the weights that were kept."""
 
     test: Scores
-    """Of the test lines, by the weights that were kept; measured once, nothing was chosen by it."""
+    """Losses of the test split, with the weights that were kept; measured once, nothing was chosen by them."""
 
     num_parameters: int
-    """Numbers that were trained."""
+    """Number of trained weights."""
 
     seconds: float
     """From the start of training to the end."""
 
     @property
     def test_nats(self) -> float:
-        """Loss a character of the test lines."""
+        """Loss a character of the test split."""
         return self.test.mean_nats
 
 
-def figures(nats: float, standard_error: float | None = None) -> dict[str, float]:
-    """Return a loss in the units people are shown, with its standard error in nats if there is one.
-
-    >>> figures(math.log(2))
-    {'nats': 0.693147, 'bits_per_character': 1.0, 'perplexity': 2.0}
-    """
-    values = {"nats": nats, "bits_per_character": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
-    error = {} if standard_error is None else {"standard_error": standard_error}
-    return {name: round(value, 6) for name, value in (values | error).items()}
-
-
-def baseline_record(baseline: Baseline, network: Scores) -> dict[str, Any]:
-    """Return what training.json says of the count model, and of the network against it.
+def baseline_results(baseline: Baseline, network: Scores) -> dict[str, Any]:
+    """Return the count baseline as training.json holds it, with the network's difference from it.
 
     Args:
-        baseline: The count model and its figures.
+        baseline: The count model and its losses.
         network: The network's scores of the same test lines.
     """
-    test, difference = baseline.test, network.minus(baseline.test)
+    test, difference = baseline.test.loss, network.minus(baseline.test).loss
+    values = {"nats": difference.nats, "percent": 100 * difference.nats / test.nats}
+    if (error := difference.standard_error) is not None:
+        values |= {"standard_error": error, "standard_error_percent": 100 * error / test.nats}
     return {
         "model": "interpolated Kneser-Ney",
         "order": baseline.model.order,
         "discount": baseline.model.discount,
         "num_counts": baseline.model.num_counts,
         "num_characters": baseline.model.num_tokens,
-        "validation": figures(baseline.validation.mean_nats),
-        "test": figures(test.mean_nats, test.standard_error),
-        "difference": _difference_record(difference.mean_nats, difference.standard_error, test.mean_nats),
+        "validation": Loss(baseline.validation.mean_nats).to_json(),
+        "test": test.to_json(),
+        "difference": {name: round(value, 6) for name, value in values.items()},
     }
 
 
-def _difference_record(nats: float, standard_error: float | None, of: float) -> dict[str, float]:
-    values = {"nats": nats, "percent": 100 * nats / of}
-    if standard_error is not None:
-        values |= {"standard_error": standard_error, "standard_error_percent": 100 * standard_error / of}
-    return {name: round(value, 6) for name, value in values.items()}
-
-
-def training_record(
+def training_results(
     data: Mapping[str, Any], sizes: Mapping[str, int], result: TrainingResult, baseline: Baseline | None
 ) -> dict[str, Any]:
-    """Return what training.json holds.
+    """Return the content of training.json.
 
     Args:
-        data: What is known of the data.
-        sizes: How many lines, or characters of a text, each side has.
-        result: How the run ended.
-        baseline: What counting reaches on the same sides, if anybody has counted.
+        data: Where the data came from.
+        sizes: The number of lines, or of characters of a text, in each split.
+        result: The outcome of the run.
+        baseline: The count baseline on the same splits; None if it was not counted.
     """
-    counted = {"baseline": baseline_record(baseline, result.test)} if baseline else {}
+    counted = {"baseline": baseline_results(baseline, result.test)} if baseline else {}
     return {
         "data": dict(data),
         "split": dict(sizes),
-        "validation": figures(result.validation_nats),
-        "test": figures(result.test_nats, result.test.standard_error),
+        "validation": Loss(result.validation_nats).to_json(),
+        "test": result.test.loss.to_json(),
         **counted,
         "stopped_by": result.stopped_by,
         "steps": result.steps,

@@ -16,16 +16,17 @@ from charrnn.options import ResolvedOptions, TrainingOptions
 from charrnn.runs.checkpoint import Checkpoint, read_newest
 from charrnn.runs.config import CONFIG, RunConfig, read_config
 from charrnn.runs.directory import SPLITS, TEACHER, Run
-from charrnn.runs.results import TrainingResult, figures
+from charrnn.runs.results import TrainingResult
 from charrnn.training.distillation import Ensemble, Teacher
 from charrnn.training.recipe import resolve, teacher_networks, teacher_state_size
 from charrnn.training.reporter import Reporter, Silent
 from charrnn_runtime.bundle.locate import ARTIFACTS, RUN_DESCRIPTION, RUN_WEIGHTS, newest_run, parse_arrays
 from charrnn_runtime.bundle.manifest import Description
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, read_bounded, read_json
-from charrnn_runtime.core.line_files import ReadOptions
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.process import Stopped
 from charrnn_runtime.core.progress import SilentStages, Stages
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.source_files import PACKED_SUFFIXES, STANDARD_INPUT
 from charrnn_runtime.core.step import Step
 from charrnn_runtime.errors import InputError, ModelFileError
@@ -143,8 +144,12 @@ class TrainingJob:
         A report that cannot be made is no failure of the training: the run is complete by then, the reporter is told,
         and `charrnn report` makes it later.
         """
-        result = self._train(reporter, strategy or SingleProcess(), self.baseline)
-        reporter.report(_write_report(self.run.path))
+        with reporter.stage("counting n-grams"):
+            baseline = self.baseline
+        result = self._train(reporter, strategy or SingleProcess(), baseline)
+        with reporter.stage("making the report"):
+            outcome = _write_report(self.run.path)
+        reporter.report(outcome)
         return result
 
     def help_chief(self, strategy: Strategy) -> None:
@@ -173,8 +178,8 @@ class TrainingJob:
             return None
         numbers = range(teacher_networks(len(dataset.split.train)))
         networks = tuple(self._teachers_network(number, dataset, reporter, strategy) for number in numbers)
-        teacher = Teacher.mix(Ensemble(networks), dataset.train, dataset.validation)
-        reporter.stage(f"the teacher: {_in_words(teacher.to_json())}; now the run itself learns from it")
+        teacher = Teacher.mix(Ensemble(networks), dataset.train, dataset.validation, reporter)
+        reporter.announce(f"the teacher: {_in_words(teacher.to_json())}; now the run itself learns from it")
         return teacher
 
     def _teachers_network(self, number: int, dataset: LineDataset, reporter: Reporter, strategy: Strategy) -> Step:
@@ -193,7 +198,7 @@ class TrainingJob:
         from charrnn.training.loop import LoopOptions, train
 
         options, name = run.config.options, run.path.name
-        reporter.stage(f"first a teacher: network {name}, {options.state_size} units, {options.iterations:,} steps")
+        reporter.announce(f"first a teacher: network {name}, {options.state_size} units, {options.iterations:,} steps")
         # Nobody looks at the test lines for its sake.
         own = LineDataset(replace(dataset.split, test=dataset.split.validation), dataset.vocabulary)
         start = _of_chief(read_newest(run.checkpoints)[0], strategy)
@@ -227,15 +232,15 @@ def _read_run(folder: Path, options: TrainingOptions) -> tuple[RunConfig, Datase
 
 
 def _in_words(teacher: Mapping[str, Any]) -> str:
-    bits = figures(teacher["validation_nats"])["bits_per_character"]
     return (
-        f"{bits:.3f} bits per character on validation, {teacher['weight_of_counts']:.0%} of it counts "
+        f"{Loss(teacher['validation_nats']).bits:.3f} bits per character on validation, "
+        f"{teacher['weight_of_counts']:.0%} of it counts "
         f"({teacher['order']}-gram, discount {teacher['discount']})"
     )
 
 
 def _written(found: Input, run: Run) -> Dataset:
-    """Write the sides into the run, and the description without figures behind them: what is there then is whole."""
+    """Write the dataset into the run, then the description without figures, which says that the dataset is complete."""
     dataset = found.write_dataset(run.make_splits_folder())
     if not (run.path / RUN_DESCRIPTION).is_file():
         run.write_description(found.vocabulary, {})

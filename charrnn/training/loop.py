@@ -151,7 +151,8 @@ class _Loop:
         sizes = ModelSizes(dataset.vocabulary.size, options.embedding_dim, (options.state_size,) * options.num_layers)
         per_batch = dataset.characters_per_batch(options.batch_size, options.window)
         self.state, self._pace = LoopState(), _Pace()
-        self._trainer = Trainer(sizes, options, per_batch, self._strategy)
+        with reporter.stage("building the network"):
+            self._trainer = Trainer(sizes, options, per_batch, self._strategy, reporter)
         self._keeps_run = self._strategy.is_chief
         self._last_checkpoint = time.monotonic()
 
@@ -197,12 +198,14 @@ class _Loop:
         if stopped_by in ("interrupt", "not finite"):
             self.give_way()
         best = self.state.best
+        with self._reporter.stage("measuring the test loss"):
+            test = test_scores(self._dataset, step_of(dict(best.arrays)))
         result = TrainingResult(
             stopped_by=stopped_by,
             steps=self.state.step,
             best_step=best.step,
             validation_nats=best.validation_nats,
-            test=test_scores(self._dataset, step_of(dict(best.arrays))),
+            test=test,
             num_parameters=sum(array.size for array in best.arrays.values()),
             seconds=self.state.seconds,
         )
@@ -234,7 +237,7 @@ class _Loop:
 
     def _batches(self) -> Iterator[Batch]:
         if self._teacher is not None and isinstance(self._dataset, LineDataset):
-            return self._teacher.batches(self._dataset, self._options, self.state.step)
+            return self._teacher.batches(self._dataset, self._options, self.state.step, self._reporter)
         return self._dataset.batches(self._options, self.state.step)
 
     def _stop_if_asked(self, signals: Deferred) -> None:
@@ -258,7 +261,8 @@ class _Loop:
         arrays, state = self._trainer.averaged_arrays(), self.state
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise _LossNotFiniteError(math.nan)
-        nats = self._strategy.broadcast_number(lambda: validation_nats(self._dataset, step_of(arrays)))
+        with self._reporter.stage("measuring the validation loss"):
+            nats = self._strategy.broadcast_number(lambda: validation_nats(self._dataset, step_of(arrays)))
         if not math.isfinite(nats):
             raise _LossNotFiniteError(nats)
         state.misses += 1

@@ -1,8 +1,8 @@
-"""What is good for these lines: fills every option that was left open from the data's size and the state size.
+"""The recipe: chooses every option that the user left open, from the size of the data and the state size.
 
-The rules are a fit through trial runs on lists of 4,700 Dutch place names and 29,500 first names, with 128 and 256
-units. What decides how much to hold a network back is how many weights it has for each character it can learn from:
-`excess` is the base-2 logarithm of that ratio. Nothing here looks at a line, or knows TensorFlow.
+The rules are fitted to trial runs on lists of 4,700 Dutch place names and 29,500 first names, with 128 and 256 units.
+Dropout and weight decay depend on the number of weights for each training character: `excess` is the base-2 logarithm
+of that ratio. TensorFlow is not imported here.
 """
 
 import math
@@ -12,35 +12,36 @@ from charrnn.options import CHOSEN_BY_RECIPE, ResolvedOptions, TrainingOptions
 from charrnn_runtime.core.signature import Mode
 from charrnn_runtime.errors import InputError
 
-_TYPICAL_VOCABULARY = 50
+_TYPICAL_VOCAB_SIZE = 50
 
-_LINES_OF_A_LARGE_TEACHER = 15_000
-"""Fewer lines would be learned by heart by 256 units (measured on 9,350 and 27,500)."""
+_MIN_LINES_OF_LARGE_TEACHER = 15_000
+"""A teacher of 256 units would memorise fewer lines (measured on 9,350 and 27,500)."""
 
 MAX_TAUGHT_CHARACTERS = 400_000
-"""Of more there are enough to learn from, and a lesson, with a distribution for every character, takes gigabytes."""
+"""A larger list needs no teacher, and soft targets for all its characters would take gigabytes."""
 
-_EXCESS_OF_A_HELD_BACK_STUDENT = 1.5
+_MIN_EXCESS_OF_DROPOUT = 1.5
+"""With a teacher, networks of a lower excess learn better without dropout (trial runs)."""
 
 _LINE_WINDOW = 2
-"""Lines have no window; the least that is legal stands in their configuration."""
+"""Lines have no window; config.json holds the smallest legal value."""
 
 _TEXT_WINDOW = 50
-"""Twice as many steps as with windows of 100: on Shakespeare 1.42 nats where those were at 1.48 (validation)."""
+"""With windows of 100 there are half as many steps: 1.48 nats instead of 1.42 on Shakespeare (validation)."""
 
 _TEXT_STREAMS = 64
 
 
 def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> ResolvedOptions:
-    """Fill what was left open.
+    """Choose the options that the user left open.
 
     Args:
-        options: What the user chose; None where the recipe is to choose.
-        num_lines: Lines to train on; of a text any number above 0.
-        num_characters: Characters in them, each line's boundary included, or of the training text.
+        options: The user's options; None where the recipe is to choose.
+        num_lines: Number of training lines; for a text any number above 0.
+        num_characters: Number of training characters, the boundary of each line included.
 
     Returns:
-        The options with every None filled (but `clip_norm`, where None means off), what was set unchanged.
+        The options without None (except `clip_norm`, where None means off); what the user chose is unchanged.
 
     Raises:
         InputError: There is no line to train on.
@@ -51,19 +52,21 @@ def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> Re
     state_size = options.state_size or (_text_state_size(num_characters) if is_text else _state_size(num_lines))
     embedding_dim = options.embedding_dim or _embedding_dim(state_size, options.mode)
     sized = replace(options, state_size=state_size, embedding_dim=embedding_dim)
-    taught = _is_taught(sized, num_characters)
+    has_teacher = _has_teacher(sized, num_characters)
     if is_text:
         sized, chosen = _text_schedule(sized, state_size, num_characters)
     else:
-        steps = _taught_iterations(num_lines) if taught else _iterations(num_lines)
+        steps = _iterations_with_teacher(num_lines) if has_teacher else _iterations(num_lines)
         sized = replace(sized, iterations=sized.iterations or steps)
         chosen = _schedule(sized.iterations or 1, state_size, num_lines)
-    chosen |= (
-        _taught_restraint(sized, num_characters) | {"teacher_iterations": _teacher_iterations(num_lines)}
-        if taught
-        else _restraint(sized, num_characters)
-    )
-    chosen |= {f"{side}_share": options.held_out_share(side) for side in ("validation", "test")}
+    if has_teacher:
+        chosen |= {
+            "teacher_iterations": _teacher_iterations(num_lines),
+            **_regularisation_with_teacher(sized, num_characters),
+        }
+    else:
+        chosen |= _regularisation(sized, num_characters)
+    chosen |= {f"{split}_share": options.held_out_share(split) for split in ("validation", "test")}
     values = sized.to_json()
     for name in CHOSEN_BY_RECIPE:
         if values[name] is None:
@@ -71,8 +74,8 @@ def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> Re
     return ResolvedOptions(**values)
 
 
-def _is_taught(options: TrainingOptions, num_characters: int) -> bool:
-    """Tell whether a teacher is trained first: if it was asked for, or if nothing speaks against it."""
+def _has_teacher(options: TrainingOptions, num_characters: int) -> bool:
+    """Return whether a teacher is trained first: the user asked for it, or left it open on a list that gains by it."""
     if options.teacher_iterations is not None:
         return options.teacher_iterations > 0
     is_open = options.mode == "lines" and options.iterations is None and (options.state_size or 0) >= 64
@@ -80,13 +83,13 @@ def _is_taught(options: TrainingOptions, num_characters: int) -> bool:
 
 
 def excess(options: TrainingOptions, num_characters: int) -> float:
-    """Return log2(weights of the network / characters to train on); above 0 it could learn the lines by heart."""
+    """Return log2(number of weights / number of training characters); above 0 the network could memorise the lines."""
     below, weights = options.embedding_dim or 1, 0
     for _ in range(options.num_layers):
         units = options.state_size or 1
         weights += 4 * units * (below + units + 1)
         below = units
-    weights += _TYPICAL_VOCABULARY * ((options.embedding_dim or 1) + below + 1)
+    weights += _TYPICAL_VOCAB_SIZE * ((options.embedding_dim or 1) + below + 1)
     return math.log2(weights / num_characters)
 
 
@@ -96,7 +99,7 @@ def _state_size(num_lines: int) -> int:
 
 
 def _embedding_dim(state_size: int, mode: Mode) -> int:
-    # A text fills its units: weights are worth more there than in the numbers of a character.
+    # On a text, weights are worth more in the LSTM than in the embedding.
     return min(max(state_size // 2, 8), 24 if mode == "text" else 64)
 
 
@@ -106,27 +109,27 @@ def _iterations(num_lines: int) -> int:
     return round(min(max(steps, 1500), 30_000) / 500) * 500
 
 
-def _taught_iterations(num_lines: int) -> int:
+def _iterations_with_teacher(num_lines: int) -> int:
     # 3,500 steps for 2,340 lines come within 0.2% of the teacher; 5,500 for 9,350 were 2% away from it; 256 units on
-    # 27,500 lines got no better behind 10,000 (trial runs).
+    # 27,500 lines did not improve after 10,000 (trial runs).
     steps = 3500 * math.pow(num_lines / 2500, 0.75)
     return round(min(max(steps, 1500), 12_000) / 500) * 500
 
 
 def teacher_state_size(num_lines: int) -> int:
-    """Return the units of a teacher's network: on a short list it need only be good at other things than counting."""
-    return 256 if num_lines >= _LINES_OF_A_LARGE_TEACHER else 128
+    """Return the units of each network of a teacher: on a short list it only has to complement the counts."""
+    return 256 if num_lines >= _MIN_LINES_OF_LARGE_TEACHER else 128
 
 
 def teacher_networks(num_lines: int) -> int:
-    """Return how many networks a teacher has."""
-    return 2 if num_lines >= _LINES_OF_A_LARGE_TEACHER else 1
+    """Return the number of networks of a teacher."""
+    return 2 if num_lines >= _MIN_LINES_OF_LARGE_TEACHER else 1
 
 
 def _teacher_iterations(num_lines: int) -> int:
-    # On a short list less than a network alone would take: a teacher may underfit, the counts make up for it. On 27,500
-    # lines they make up for less: two networks of 8,000 steps led to 1.915 nats, one of 14,000 already to 1.914.
-    share = 1.2 if num_lines >= _LINES_OF_A_LARGE_TEACHER else 0.55
+    # On a short list fewer steps than for a network alone: a teacher may underfit, since the counts complement it. On
+    # 27,500 lines they do so less: two networks of 8,000 steps led to 1.915 nats, one of 14,000 already to 1.914.
+    share = 1.2 if num_lines >= _MIN_LINES_OF_LARGE_TEACHER else 0.55
     return round(max(share * _iterations(num_lines), 1500) / 500) * 500
 
 
@@ -138,7 +141,7 @@ def _schedule(iterations: int, state_size: int, num_lines: int) -> dict[str, flo
         "window": _LINE_WINDOW,
         "teacher_iterations": 0,
         "warmup": min(100, iterations // 10),
-        # A short run's average must not be made of its first steps.
+        # In a short run the first steps must not dominate the average.
         "average_decay": min(0.998, 1 - 10 / max(iterations, 20)),
         "evaluate_every": max(iterations // 40, min(iterations, 50)),
         "patience": 20,
@@ -146,15 +149,15 @@ def _schedule(iterations: int, state_size: int, num_lines: int) -> dict[str, flo
 
 
 def _text_state_size(num_characters: int) -> int:
-    # 240 units and their embedding are below 300,000 weights; a short text has nothing to fill them with.
+    # 240 units and their embedding have fewer than 300,000 weights; a short text does not need as many.
     return 128 if num_characters < 300_000 else 240
 
 
 def _text_schedule(
     options: TrainingOptions, state_size: int, num_characters: int
 ) -> tuple[TrainingOptions, dict[str, float]]:
-    """Return the options with the length of the run, and the rest of the schedule."""
-    # A short text has fewer or shorter streams, so that each has some windows.
+    """Return the options with the number of iterations, and the rest of the schedule."""
+    # A short text has fewer or shorter streams, so that each stream has several windows.
     batch_size = options.batch_size or min(_TEXT_STREAMS, max(num_characters // (4 * _TEXT_WINDOW), 1))
     window = options.window or min(_TEXT_WINDOW, max((num_characters - 1) // (batch_size + 1), 2))
     passes = min(max(24 * 1_000_000 / num_characters, 1), 60)
@@ -172,36 +175,36 @@ def _text_schedule(
     return replace(options, iterations=steps), schedule
 
 
-def _restraint(options: TrainingOptions, num_characters: int) -> dict[str, float]:
-    """Return dropout and decay, on straight lines through the trials.
+def _regularisation(options: TrainingOptions, num_characters: int) -> dict[str, float]:
+    """Return dropout and weight decay, by straight lines fitted to the trial runs.
 
-    Embedding / output / recurrent dropout of the trials: excess 2.6: 0.5 / 0.2 / 0.3; 0.8: 0.3 / 0.1 / 0.2;
+    Embedding / output / recurrent dropout of the trial runs: excess 2.6: 0.5 / 0.2 / 0.3; 0.8: 0.3 / 0.1 / 0.2;
     0.5: 0.25 / 0.05 / 0.15; -1.3: 0.1 / 0 / 0.05.
     """
     ratio = excess(options, num_characters)
     return {
-        "dropout_embedding": _between(0.22 + 0.105 * ratio, 0.6),
-        "dropout_output": _between(0.05 + 0.055 * ratio, 0.3),
-        "dropout_recurrent": _between(0.13 + 0.067 * ratio, 0.4),
-        "weight_decay": _between(0.075 + 0.02 * ratio, 0.15),
+        "dropout_embedding": _clamp(0.22 + 0.105 * ratio, 0.6),
+        "dropout_output": _clamp(0.05 + 0.055 * ratio, 0.3),
+        "dropout_recurrent": _clamp(0.13 + 0.067 * ratio, 0.4),
+        "weight_decay": _clamp(0.075 + 0.02 * ratio, 0.15),
     }
 
 
-def _taught_restraint(options: TrainingOptions, num_characters: int) -> dict[str, float]:
-    """Return dropout and decay of who learns from whole distributions, of lines without end.
+def _regularisation_with_teacher(options: TrainingOptions, num_characters: int) -> dict[str, float]:
+    """Return dropout and weight decay for a network that learns from a teacher.
 
-    256 units on 2,400 place names (excess 3.7) learned best with a little of both. On 27,500 first names, where 128
-    units (excess -0.9) cannot learn the lines by heart, they only hold back: 1.953 nats with, 1.948 without.
+    256 units on 2,400 place names (excess 3.7) learned best with a little of both. On 27,500 first names, which 128
+    units (excess -0.9) cannot memorise, both do harm: 1.953 nats with them, 1.948 without.
     """
-    some = excess(options, num_characters) > _EXCESS_OF_A_HELD_BACK_STUDENT
+    is_large = excess(options, num_characters) > _MIN_EXCESS_OF_DROPOUT
     return {
         "lr": 0.004,
         "dropout_embedding": 0.0,
         "dropout_output": 0.0,
-        "dropout_recurrent": 0.05 if some else 0.0,
-        "weight_decay": 0.02 if some else 0.005,
+        "dropout_recurrent": 0.05 if is_large else 0.0,
+        "weight_decay": 0.02 if is_large else 0.005,
     }
 
 
-def _between(value: float, most: float) -> float:
-    return round(min(max(value, 0.0), most), 3)
+def _clamp(value: float, highest: float) -> float:
+    return round(min(max(value, 0.0), highest), 3)

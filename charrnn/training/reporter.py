@@ -1,8 +1,10 @@
-"""What a training run tells while it goes on, and to whom. TensorFlow is not known here."""
+"""What a training run reports while it goes on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from charrnn_runtime.core.progress import SilentStages, Stages
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class SampledLine:
     """Whether it stands among the training lines; None where there are no lines."""
 
 
-class Reporter(Protocol):
-    """Who is told how it goes."""
+class Reporter(Stages, Protocol):
+    """Hears how a run goes, and of the stages of its work."""
 
     def progress(self, progress: Progress) -> None:
         """Hear where the run stands."""
@@ -56,7 +58,7 @@ class Reporter(Protocol):
         """Hear what the model writes after `step` steps."""
         ...
 
-    def stage(self, sentence: str) -> None:
+    def announce(self, sentence: str) -> None:
         """Hear what is being done from now on; a teacher is trained before the run itself begins."""
         ...
 
@@ -65,7 +67,7 @@ class Reporter(Protocol):
         ...
 
 
-class Silent:
+class Silent(SilentStages):
     """A reporter that tells nobody."""
 
     def progress(self, progress: Progress) -> None:
@@ -74,7 +76,7 @@ class Silent:
     def samples(self, step: int, lines: Sequence[SampledLine]) -> None:
         """Do nothing."""
 
-    def stage(self, sentence: str) -> None:
+    def announce(self, sentence: str) -> None:
         """Do nothing."""
 
     def report(self, outcome: str) -> None:

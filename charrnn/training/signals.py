@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between two steps instead of inside one, so that what is kept then is whole."""
+"""Defers Ctrl-C and SIGTERM to the end of a training step, so that weights and optimizer are consistent."""
 
 import contextlib
 import signal
@@ -13,21 +13,21 @@ _DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Deferred:
-    """Signals that are held back."""
+    """Signals that are deferred."""
 
     handlers: Mapping[signal.Signals, Any]
-    """What would have been called."""
+    """Their own handlers, which are called later."""
 
     arrived: list[tuple[int, FrameType | None]]
-    """What has come."""
+    """Number and frame of each signal that has arrived."""
 
     @property
     def has_come(self) -> bool:
-        """Whether there is one."""
+        """Whether a signal has arrived."""
         return bool(self.arrived)
 
     def let_through(self) -> None:
-        """Let one that has come take its course: its handler, usually one that raises."""
+        """Call the handler of a signal that has arrived; it usually raises."""
         if self.arrived:
             number, frame = self.arrived.pop()
             self.handlers[signal.Signals(number)](number, frame)
@@ -35,18 +35,18 @@ class Deferred:
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator["Deferred"]:
-    """Hold back the first signal of a block until the block asks for it; a second one comes through at once.
+    """Defer the first signal of a block until the block asks for it; a second signal is handled at once.
 
-    Outside the main thread, where handlers cannot be set, nothing is held back.
+    Outside the main thread, where handlers cannot be set, no signal is deferred.
 
     Yields:
-        What has come; at the end of the block it is let through.
+        The signals that have arrived; they are handled at the end of the block at the latest.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Deferred({}, [])
         return
     handlers = {number: signal.getsignal(number) for number in _DEFERRED}
-    # Signals that end the process, or are ignored, stay as they are: there is nothing to hold back.
+    # Signals that end the process or are ignored have no handler to call later, and stay as they are.
     ours = {number: handler for number, handler in handlers.items() if callable(handler)}
     arrived: list[tuple[int, FrameType | None]] = []
 

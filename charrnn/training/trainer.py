@@ -1,7 +1,7 @@
-"""The network, its optimizer and its averaged weights: everything that a training step changes, and nothing else.
+"""The network, its optimizer and its averaged weights: everything that a training step changes.
 
-A step is a pure function of what is here, a batch and the step's number, so a `Snapshot` of it is all that a run needs
-to go on from where it was, to the bit. Where batches come from, and when to stop, is not known here.
+A training step is a pure function of these, a batch and the number of the step, so a `Snapshot` of them is all that a
+run needs to resume to the bit. `charrnn.training.loop` chooses the batches and decides when to stop.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +20,13 @@ from charrnn.model.flat_parameters import FlatParameters
 from charrnn.model.keras_model import ModelSizes, Tensor, arrays_of, build_model, check_arrays
 from charrnn.options import ResolvedOptions
 from charrnn.runs.checkpoint import Snapshot
+from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.step import Float32, zero_state
 from charrnn_runtime.errors import ModelFileError
 
 
 class Trainer:
-    """What learns; one call a step."""
+    """Changes the weights; one call is one training step."""
 
     def __init__(
         self,
@@ -33,23 +34,26 @@ class Trainer:
         options: ResolvedOptions,
         characters_per_batch: float,
         strategy: Strategy = SingleProcess(),
+        stages: Stages = SilentStages(),
     ) -> None:
-        """Build everything at its start.
+        """Build the network with its initial weights, and compile the step.
 
         Args:
-            sizes: The network's shapes.
-            options: What to train with.
-            characters_per_batch: What a batch's summed loss is divided by: the same for short and long lines, so that
-                every character weighs the same.
-            strategy: Who works on a batch.
+            sizes: The sizes of the network.
+            options: The options of the run.
+            characters_per_batch: The divisor of a batch's summed loss. It is the same for batches of short and of long
+                lines, so every character has the same weight.
+            strategy: How the rows of a batch are shared.
+            stages: Shows that the step is compiled, which takes seconds for each width of a batch.
         """
+        self._stages, self._compiled_widths = stages, set[int]()
         self._sizes, self._options, self._strategy = sizes, options, strategy
         self._parameters = FlatParameters.of(sizes.shapes())
-        start = self._parameters.vectors_of(arrays_of(build_model(sizes, seed=options.seed)))
+        initial = self._parameters.vectors_of(arrays_of(build_model(sizes, seed=options.seed)))
         self._weights = [
-            keras.Variable(vector, name=name) for vector, name in zip(start, ("matrices", "biases"), strict=True)
+            keras.Variable(vector, name=name) for vector, name in zip(initial, ("matrices", "biases"), strict=True)
         ]
-        self._averages = [tf.Variable(vector) for vector in start]
+        self._averages = [tf.Variable(vector) for vector in initial]
         self._schedule = _schedule(options)
         self._optimizer = _optimizer(options, self._schedule, *self._weights)
         self._dropout = Dropout(options.dropout_embedding, options.dropout_output, options.dropout_recurrent)
@@ -57,13 +61,13 @@ class Trainer:
         self._rows = strategy.rows(options.batch_size)
         self._rows_here = slice(self._rows[0].start, self._rows[-1].stop)
         self._state_sizes = [array.shape[1] for array in zero_state(sizes.units, 1)]
-        self._start = tf.zeros(self._state_shape(self._rows_here))
-        self._state = self._start
-        # XLA compiles the gradients once for each width; the update knows no width and is compiled once.
+        self._zero_state = tf.zeros(self._state_shape(self._rows_here))
+        self._state = self._zero_state
+        # XLA compiles the gradients once for each width of a batch; the update has no width and is compiled once.
         gradients = tf.function(
             self._compute_gradients, input_signature=self._gradients_signature(), jit_compile=True, autograph=False
         )
-        self._shared = strategy.share(gradients)
+        self._sum_gradients = strategy.distribute(gradients)
         self._update = tf.function(self._apply_gradients, jit_compile=True, autograph=False)
         self._step: Callable[..., tuple[Tensor, Tensor]] = self._change
         if strategy.fits_in_a_graph:
@@ -72,20 +76,29 @@ class Trainer:
             self._step = whole.get_concrete_function()
 
     def learn(self, batch: Batch, step: int) -> float:
-        """Do one step.
+        """Do one training step.
 
         Args:
-            batch: What to learn from; the state goes on from the last one if it says so.
-            step: Its number, from 0; with the seed it decides the dropout.
+            batch: The batch; if it carries state, the state after the last batch is the one before this batch.
+            step: The number of the step, from 0; with the seed it determines the dropout masks.
 
         Returns:
-            The batch's summed loss in nats, before the step.
+            The summed loss of the batch in nats, before the step.
         """
-        # Few and plain arguments: TensorFlow looks at each of them in Python.
+        width = len(batch.inputs)
+        if width in self._compiled_widths:
+            return self._learn(batch, step)
+        with self._stages.stage(f"compiling the step for batches of {width} characters"):
+            nats = self._learn(batch, step)
+        self._compiled_widths.add(width)
+        return nats
+
+    def _learn(self, batch: Batch, step: int) -> float:
+        # Few arguments, all tensors: TensorFlow examines each of them in Python at every call.
         nats, self._state = self._step(
             tf.convert_to_tensor(batch.inputs),
             tf.convert_to_tensor(batch.targets if batch.soft_targets is None else batch.soft_targets),
-            self._state if batch.carries_state else self._start,
+            self._state if batch.carries_state else self._zero_state,
             tf.convert_to_tensor(self._dropout.draw(self._sizes, self._options.batch_size, self._options.seed, step)),
             tf.constant(step, tf.float32),
         )
@@ -104,7 +117,7 @@ class Trainer:
         return self._parameters.arrays_of(self._averages)
 
     def snapshot(self) -> Snapshot:
-        """Return copies of all that a step changes, of the rows of all workers; all must call it at the same step."""
+        """Return copies of all that a step changes, for the rows of all workers; all call it at the same step."""
         return Snapshot(
             weights=self.arrays(),
             averages=self.averaged_arrays(),
@@ -115,10 +128,10 @@ class Trainer:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back, or on, to where a snapshot was taken.
+        """Set everything as it was when a snapshot was taken.
 
         Raises:
-            ModelFileError: It is one of another network; nothing has changed.
+            ModelFileError: The snapshot is of another network; nothing has changed.
         """
         check_arrays(self._sizes, snapshot.weights)
         check_arrays(self._sizes, snapshot.averages)
@@ -133,7 +146,7 @@ class Trainer:
         self._state = tf.concat([array[self._rows_here] for array in state], axis=1)
 
     def _state_shape(self, rows: slice) -> tuple[int, int]:
-        """One array holds h and c of all layers, side by side."""
+        """Return the shape of the array that holds h and c of all layers, side by side."""
         return rows.stop - rows.start, sum(self._state_sizes)
 
     def _step_signature(self) -> list[Any]:
@@ -161,20 +174,20 @@ class Trainer:
     def _change(
         self, inputs: Tensor, targets: Tensor, state: Tensor, drawn: Tensor, step: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Change the weights by what is learned from all rows of a batch; return the loss, and the state after it."""
+        """Update the weights with the gradients of a whole batch; return its loss and the state after it."""
         weights = self._parameters.unpack([tf.convert_to_tensor(variable.value) for variable in self._weights])
-        masks = self._dropout.apart(drawn, self._sizes, self._options.batch_size)
+        masks = self._dropout.unpack(drawn, self._sizes, self._options.batch_size)
         first = self._rows_here.start
         parts = [
             (
                 inputs[:, rows],
                 targets[:, rows],
                 state[rows.start - first : rows.stop - first],
-                {name: mask[rows] if _is_by_row(name) else mask for name, mask in masks.items()},
+                {name: mask[rows] if _is_per_row(name) else mask for name, mask in masks.items()},
             )
             for rows in self._rows
         ]
-        nats, gradients, states = self._shared(weights, parts)
+        nats, gradients, states = self._sum_gradients(weights, parts)
         self._update(gradients, step)
         return nats, tf.concat(states, axis=0)
 
@@ -196,10 +209,10 @@ class Trainer:
         gradients = tape.gradient(loss, list(weights))
         return nats, [tf.convert_to_tensor(gradient) for gradient in gradients], tf.concat(after, axis=1)
 
-    def _apply_gradients(self, gradients: list[Tensor], done: Tensor) -> None:
+    def _apply_gradients(self, gradients: list[Tensor], step: Tensor) -> None:
         self._optimizer.apply_gradients(zip(self._parameters.pack(gradients), self._weights, strict=True))
-        # The first steps' average forgets its start faster: (1 + n) / (10 + n), as TensorFlow's own averages do.
-        decay = tf.minimum(self._options.average_decay, (1.0 + done) / (10.0 + done))
+        # In the first steps the average follows faster: (1 + n) / (10 + n), as in TensorFlow's own averages.
+        decay = tf.minimum(self._options.average_decay, (1.0 + step) / (10.0 + step))
         for average, variable in zip(self._averages, self._weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * variable.value)
 
@@ -209,16 +222,16 @@ def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: float32 [time, batch, vocab_size].
-        targets: int32 [time, batch], `PADDING` where there is none; or distributions, float32 [time, batch,
-            vocab_size], zeros where there is none.
+        targets: int32 [time, batch], `PADDING` where there is none; or soft targets, float32 [time, batch, vocab_size],
+            zeros where there is none.
     """
-    # A row of zeros where there is no target. TensorFlow's own cross-entropy prints a warning with every compilation.
+    # PADDING becomes a row of zeros. TensorFlow's own cross-entropy prints a warning with every compilation.
     soft_targets = tf.one_hot(targets, logits.shape[-1]) if len(targets.shape) == 2 else targets
     return -tf.reduce_sum(soft_targets * tf.nn.log_softmax(logits))
 
 
-def _is_by_row(mask: str) -> bool:
-    """Tell whether a mask has a row for every line; a recurrent kernel's is one for the whole batch."""
+def _is_per_row(mask: str) -> bool:
+    """Return whether a mask has a row for each line; that of a recurrent kernel is one for the whole batch."""
     return not mask.startswith("recurrent")
 
 
@@ -231,9 +244,9 @@ def _in_order(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
 
 
 def _check_shapes(what: str, arrays: Sequence[NDArray[Any]], expected: Sequence[Any]) -> None:
-    wanted, found = [list(one.shape) for one in expected], [list(array.shape) for array in arrays]
-    if wanted != found:
-        raise ModelFileError(f"{what}: expected numbers of the shapes {wanted}, received {found}; the run is damaged")
+    required, found = [list(one.shape) for one in expected], [list(array.shape) for array in arrays]
+    if required != found:
+        raise ModelFileError(f"{what}: expected numbers of the shapes {required}, received {found}; the run is damaged")
 
 
 def _schedule(options: ResolvedOptions) -> Any:

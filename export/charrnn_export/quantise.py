@@ -1,4 +1,4 @@
-"""Floating-point arrays to small integers and scales, for the graphs that are quantised by hand."""
+"""Floating-point matrices to 8-bit integers and scales, for graphs that no converter quantises."""
 
 from typing import Literal
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from charrnn_runtime.core.step import Float32
 
 LARGEST = 127
-"""Of a signed byte; -128 stays unused, so that a weight and its negative are equally exact."""
+"""The largest integer. -128 stays unused, so that a weight and its negative are equally exact."""
 
 
 def to_int8(array: Float32, keep: Literal["rows", "columns"]) -> tuple[NDArray[np.int8], Float32]:
-    """Return a matrix as int8 and one float32 scale a row or a column: array is close to integers * scale.
+    """Return a matrix as int8 and one float32 scale a row or a column; integers * scale is close to the matrix.
 
     >>> to_int8(np.array([[1.0, -2.0], [0.0, 0.0]], np.float32), "rows")[0].tolist()
     [[64, -127], [0, 0]]

@@ -1,7 +1,7 @@
-"""How a program calls a file of a bundle, in five languages: what the model card shows, with the model's own names.
+"""Programs that call a file of a bundle, in five languages, with the names of the model: a part of the model card.
 
-Each takes the most probable token again and again; drawing by chance is the rule of docs/random_stream.md. Tests run
-the Python and the JavaScript one.
+Each always takes the most probable token; docs/random_stream.md says how to draw at random. Tests run the programs in
+Python and JavaScript.
 """
 
 import json
@@ -23,9 +23,9 @@ def snippets(description: Description) -> str:
 
 def program(language: str, description: Description) -> str:
     """Return the program in one language: python, js, kotlin, swift or cpp."""
-    whole = _PROGRAMS[language][1](description)
-    # A newline is a character like the others in a text.
-    return whole if description.mode == "lines" else re.sub(r"\n[^\n]*== 0[^\n]*(\n +break)?(?=\n)", "", whole)
+    text = _PROGRAMS[language][1](description)
+    # In running text a newline ends nothing: the lines that stop at token 0 are left out.
+    return text if description.mode == "lines" else re.sub(r"\n[^\n]*== 0[^\n]*(\n +break)?(?=\n)", "", text)
 
 
 def state_names(description: Description) -> dict[str, int]:
@@ -184,4 +184,4 @@ _PROGRAMS: Mapping[str, tuple[str, Snippet]] = {
     "swift": ("Swift", _swift),
     "cpp": ("C++", _cpp),
 }
-"""Title and writer of each language, by the name that Markdown has for it."""
+"""Title and writer of each language, by its name in Markdown."""

@@ -1,6 +1,6 @@
-"""What can be exported: which format in which precision, what the file is called, and what a user may ask for.
+"""What can be exported: the legal formats and precisions, and the names of their files.
 
-A new format is a row of `PRECISIONS` here and a writer in `writers.py`; nothing else names formats.
+A new format is a row of `PRECISIONS` here and a writer in `writers.py`; no other module lists formats.
 """
 
 import difflib
@@ -29,16 +29,16 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Target:
-    """One thing to export."""
+    """One format in one precision."""
 
     format: Format
-    """What kind of file."""
+    """Which kind of file."""
 
     precision: Precision = "fp32"
-    """How its numbers are stored."""
+    """How the weights are stored."""
 
     generate: bool = False
-    """Whether it is the whole loop: a .tflite then holds it beside the step; in ONNX it is a file of its own."""
+    """Whether it holds the generator: a .tflite beside the step, in ONNX a file of its own."""
 
     @property
     def file_name(self) -> str:
@@ -50,12 +50,12 @@ class Target:
         if self.format == "c":
             return "c" if self.precision == "fp32" else f"c-{self.precision}"
         precision = "" if self.precision == "fp32" else f".{self.precision}"
-        loop = ".generate" if self.signatures == (GENERATE_NAME,) else ""
-        return f"model{precision}{loop}.{self.format}"
+        generate = ".generate" if self.signatures == (GENERATE_NAME,) else ""
+        return f"model{precision}{generate}.{self.format}"
 
     @property
     def signatures(self) -> tuple[str, ...]:
-        """What its file computes."""
+        """The signatures in its file."""
         if not self.generate:
             return (SIGNATURE_NAME,)
         return (GENERATE_NAME,) if self.format == "onnx" else (SIGNATURE_NAME, GENERATE_NAME)
@@ -64,43 +64,41 @@ class Target:
 TARGETS: tuple[Target, ...] = tuple(
     Target(name, precision) for precision in get_args(Precision) for name in FORMATS if precision in PRECISIONS[name]
 )
-"""All that is legal, in the order in which a bundle lists its files and an engine chooses among them."""
+"""Every legal target with a step alone, in the order in which a bundle lists its files and an engine chooses."""
 
-
-LOOPS: tuple[Target, ...] = (Target("onnx", generate=True), Target("tflite", generate=True))
-"""What holds the whole loop; at full precision only, where its text is that of the loop on the host."""
+GENERATORS: tuple[Target, ...] = (Target("onnx", generate=True), Target("tflite", generate=True))
+"""The targets with a generator; at full precision only, where its text is that of a loop on the host."""
 
 
 def choose(formats: Sequence[str], precisions: Sequence[str], *, generate: bool = False) -> list[Target]:
     """Return the targets that formats and precisions name together, in the order of `TARGETS`.
 
     Args:
-        formats: Names of formats, "all" for every one, or nothing for those that most people need.
-        precisions: Names of precisions, "all" for every one that the format has, or nothing for full precision.
-        generate: Whether the whole loop is exported too.
+        formats: Names of formats, "all" for every one, or nothing for ONNX and TFLite.
+        precisions: Names of precisions, "all" for every one of the format, or nothing for full precision.
+        generate: Whether the generator is exported too.
 
     Raises:
-        InputError: A name is not known, a format that was named does not have a precision that was named, or none of
-            them can hold the loop.
+        InputError: An unknown name, a named format without a named precision, or no target that can hold a generator.
     """
     _check("--format", formats, FORMATS)
     _check("--precision", precisions, get_args(Precision))
-    wanted = [name for name in FORMATS if name in (formats or DEFAULT_FORMATS) or ALL in formats]
+    chosen_formats = [name for name in FORMATS if name in (formats or DEFAULT_FORMATS) or ALL in formats]
     named = precisions or ("fp32",)
-    chosen = [target for target in TARGETS if target.format in wanted and ({target.precision, ALL} & {*named})]
+    chosen = [target for target in TARGETS if target.format in chosen_formats and ({target.precision, ALL} & {*named})]
     for precision in named:
         for name in formats if ALL not in formats else ():
             if precision != ALL and Target(name, precision) not in chosen:  # type: ignore[arg-type]
                 raise InputError(f"--precision: {name} has no {precision}; {legal()}")
-    return _with_loops(chosen) if generate else chosen
+    return _with_generators(chosen) if generate else chosen
 
 
-def _with_loops(targets: Sequence[Target]) -> list[Target]:
-    loops = [loop for loop in LOOPS if replace(loop, generate=False) in targets]
-    if not loops:
+def _with_generators(targets: Sequence[Target]) -> list[Target]:
+    generators = [target for target in GENERATORS if replace(target, generate=False) in targets]
+    if not generators:
         raise InputError("--generate: expected --format onnx or tflite with --precision fp32 among what is exported")
-    names = {loop.file_name for loop in loops}
-    return [*(target for target in targets if target.file_name not in names), *loops]
+    names = {target.file_name for target in generators}
+    return [*(target for target in targets if target.file_name not in names), *generators]
 
 
 def legal() -> str:

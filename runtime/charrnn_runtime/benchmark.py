@@ -1,7 +1,7 @@
-"""Every file of a bundle measured on this device: size, loading, speed, memory, and what its text costs.
+"""Measures every file of a bundle on this device: size, loading, speed, memory, bits per character.
 
-Each file is loaded and driven in a process of its own, so that its memory is its own and an engine that dies takes
-only its row along. A timing says something about this device and this minute; compare the rows of one table only.
+Each file is loaded and run in a process of its own, so that memory is measured for it alone and an engine that dies
+ends only its own row. Timings depend on the device and on its load; compare only the rows of one table.
 """
 
 import importlib.metadata
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn_runtime.bundle.locate import C_UNASKED, Engine, bundle_of, read_manifest, step_files
+from charrnn_runtime.bundle.locate import C_NEEDS_OPTION, Engine, bundle_of, read_manifest, step_files
 from charrnn_runtime.bundle.manifest import Manifest
 from charrnn_runtime.bundle.open_step import open_listed
 from charrnn_runtime.core.files import read_bounded
@@ -32,7 +32,7 @@ from charrnn_runtime.sampling.sampler import Request, sample_tokens
 from charrnn_runtime.scoring.score import bits_per_character
 
 Opener = Callable[[], Step]
-"""Makes a step; goes to another process, so it must be a function of a module, or a partial of one."""
+"""Makes a step, in another process: so it must be a function of a module, or a partial of one."""
 
 BATCH = 256
 _LINES_ALONE, _ROUNDS = 40, 3
@@ -42,22 +42,22 @@ _PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "tensorflow", "keras")
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one file."""
+    """The measurements of one file."""
 
     file: str
-    """Its name in the bundle; of a model in C, that of its folder."""
+    """Its name in the bundle; for C, the name of the folder."""
 
     format: str
-    """What kind of file."""
+    """Its format."""
 
     precision: str
-    """How its numbers are stored."""
+    """The precision of its numbers."""
 
     bytes: int | None
-    """Its size; of a model in C, that of its sources."""
+    """Its size; for C, that of its sources."""
 
     load_ms: float
-    """From bytes to a step that has been fed once, engine included."""
+    """Milliseconds to load the file and the engine and run one step."""
 
     us_per_char: float
     """Microseconds a drawn character, one line at a time; the median of some rounds."""
@@ -66,16 +66,16 @@ class Row:
     """Characters a second, 256 lines side by side."""
 
     peak_rss_mb: float | None
-    """Most memory of a process that does nothing else; None where the system does not tell."""
+    """Peak memory of the process; None if the system does not report it."""
 
     bits_per_char: float | None
-    """On the text; None if there is none."""
+    """Bits per character of the text; None without a text."""
 
     delta_bits_per_char: float | None
     """The same minus that of the reference."""
 
     parity: float | None
-    """Largest difference of one step from the trained model, as the export recorded it."""
+    """Largest difference of one step from the trained model, from the manifest."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class Table:
     """A whole benchmark."""
 
     rows: tuple[Row, ...]
-    """One a file."""
+    """A row for each file."""
 
     missing: tuple[str, ...]
-    """Files that no engine here runs, and why."""
+    """Files that no installed engine runs, and why."""
 
     text: str
-    """What bits per character were measured on."""
+    """The text that bits per character were measured on, in words."""
 
     device: Mapping[str, str]
     """Machine, threads and versions."""
@@ -111,10 +111,10 @@ def benchmark(
 
     Args:
         model: A run, a bundle, or a file inside a bundle.
-        engine: Only the files that it runs; "auto" takes all but those in C, which are compiled and run for "c" only.
+        engine: Measure the files that it runs; "auto" takes all but those in C, which are compiled and run for "c".
         num_threads: Threads inside one operator.
-        text: Lines to measure bits per character on; None takes the held-out lines that travel with the bundle.
-        others: Steps that are in no file, by name, with what they are; the first is the reference.
+        text: Lines to measure bits per character on; None takes the held-out lines of the bundle.
+        others: Steps that are in no file, by name, each with its format; the first is the reference.
 
     Raises:
         ModelFileError: There is no bundle, or a file of it is damaged.
@@ -124,11 +124,11 @@ def benchmark(
     bundle = bundle_of(model)
     manifest = read_manifest(bundle)
     names = [model.name] if model.is_file() else step_files(manifest, engine)
-    lines, reference, said = _text(manifest, text)
+    lines, reference, described = _text(manifest, text)
     openers: dict[str, Opener] = {name: opener for name, (_, opener) in (others or {}).items()}
     openers |= {name: partial(_open_listed, bundle, manifest, name, num_threads) for name in names}
     rows: list[Row] = []
-    missing = [f"{name}: {C_UNASKED}" for name in step_files(manifest, "c") if engine == "auto" and model.is_dir()]
+    missing = [f"{name}: {C_NEEDS_OPTION}" for name in step_files(manifest, "c") if engine == "auto" and model.is_dir()]
     for name, opener in openers.items():
         kind = others[name][0] if others and name in others else None
         try:
@@ -140,14 +140,14 @@ def benchmark(
         if row.bits_per_char is not None and reference is not None:
             row = replace(row, delta_bits_per_char=row.bits_per_char - reference)
         rows.append(row)
-    return Table(tuple(rows), tuple(missing), said, device(num_threads))
+    return Table(tuple(rows), tuple(missing), described, device(num_threads))
 
 
 def check_cost(table: Table, max_cost: float) -> None:
-    """Make sure that no file costs more than is accepted.
+    """Check that no file costs more bits per character than is accepted.
 
     Raises:
-        ParityError: One does; it is named, with its cost.
+        ParityError: One does; the message names it and its cost.
     """
     for row in table.rows:
         if row.delta_bits_per_char is not None and not row.delta_bits_per_char <= max_cost:
@@ -158,7 +158,7 @@ def check_cost(table: Table, max_cost: float) -> None:
 
 
 def device(num_threads: int) -> dict[str, str]:
-    """Return what a figure belongs to: the machine, the threads, the versions."""
+    """Return what timings depend on: the machine, the threads, the versions."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -185,7 +185,7 @@ def in_words(table: Table) -> str:
 
 
 def _text(manifest: Manifest, path: Path | None) -> tuple[list[Tokens], float | None, str]:
-    """Return the lines, what they cost the trained model if that is known, and what to call them."""
+    """Return the lines, their bits per character by the trained model if known, and a name for the table."""
     encode = manifest.description.vocabulary.encode
     if path is not None:
         try:
@@ -245,7 +245,7 @@ def _measure(opener: Opener, lines: Sequence[Tokens], row: Row) -> Row:
 
 
 def _draw(step: Step, lines: int, batch_size: int) -> float:
-    """Return the seconds a character of drawing some lines; all steps draw the same ones."""
+    """Return the seconds per character of drawing some lines; all steps draw the same lines."""
     request = Request(np.empty(0, np.int32), max_length=50, seed=7)
     start = time.perf_counter()
     samples = list(sample_tokens(step, request, lines, batch_size=batch_size))
@@ -254,7 +254,7 @@ def _draw(step: Step, lines: int, batch_size: int) -> float:
 
 
 def _peak_rss_mb() -> float | None:
-    # getrusage would tell the peak of the process this one was started from, if that was larger.
+    # getrusage would return the peak of the parent process if that was larger.
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:

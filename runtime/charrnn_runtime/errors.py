@@ -1,7 +1,7 @@
-"""The one family of errors of charrnn: every error a user can cause or meet is a `CharrnnError`.
+"""The errors of charrnn: every error that a user can cause or meet is a `CharrnnError`.
 
 A message says, in one line, what happened, what was expected, what was received and what to do. The command line prints
-it to stderr and ends with the error's `exit_code`; nothing else in the project decides on exit codes.
+it to stderr and ends with the error's `exit_code`; exit codes are defined nowhere else.
 """
 
 
@@ -9,20 +9,20 @@ class CharrnnError(Exception):
     """Base of all errors that charrnn raises on purpose.
 
     Attributes:
-        exit_code: What the command line ends with: 1 the operation failed, 2 bad usage or input.
+        exit_code: The exit code of the command line: 1 the operation failed, 2 bad usage or input.
     """
 
     exit_code = 1
 
 
 class InputError(CharrnnError):
-    """An option, a file or a text that was passed in cannot be used as it is."""
+    """An option, a file or a text cannot be used as it is."""
 
     exit_code = 2
 
 
 class UnknownCharacterError(InputError):
-    """A text holds a character that the model's vocabulary does not."""
+    """A text holds a character that is not in the vocabulary of the model."""
 
 
 class ModelFileError(InputError):
@@ -30,12 +30,12 @@ class ModelFileError(InputError):
 
 
 class OperationError(CharrnnError):
-    """What was asked for is sound, but doing it failed (a full disk, a loss that is not finite)."""
+    """An operation with valid input failed (a full disk, a loss that is not finite)."""
 
 
 class EngineMissingError(OperationError):
-    """The engine that runs this kind of file is not installed here."""
+    """The engine that runs a file of this format is not installed."""
 
 
 class ParityError(OperationError):
-    """A model does not behave like the one it was made from, or like its own golden transcript."""
+    """A model does not reproduce the model it was made from, or its own golden transcript."""

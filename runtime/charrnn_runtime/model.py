@@ -1,74 +1,77 @@
 """The model as a program uses it: load it, then sample, score and complete, in characters instead of tokens."""
 
+import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn_runtime.bundle import golden
-from charrnn_runtime.bundle.locate import Engine
-from charrnn_runtime.bundle.manifest import Description
-from charrnn_runtime.bundle.open_generator import loop_beside
 from charrnn_runtime.bundle.open_step import open_model
-from charrnn_runtime.core.step import Step
 from charrnn_runtime.core.vocabulary import BOUNDARY, TextRule, Tokens, Unknown
-from charrnn_runtime.engines import generator
 from charrnn_runtime.errors import InputError, ModelFileError, UnknownCharacterError
-from charrnn_runtime.results import Completion, LineScore, Sample
+from charrnn_runtime.results import Completion, LineScore, LineScores, Sample
 from charrnn_runtime.sampling import sampler
 from charrnn_runtime.sampling.draw import SamplingOptions
 from charrnn_runtime.sampling.sampler import Request
-from charrnn_runtime.scoring import score as scoring
-from charrnn_runtime.scoring.completion import DEFAULT_BUDGET
-from charrnn_runtime.selection import Selection, select
 
-# What many programs never call is loaded when it is called: the first sample comes sooner.
+# Modules that many programs never need are imported by the methods that use them, so that the first sample comes
+# sooner: benchmarks/startup.py measures it.
 if TYPE_CHECKING:
+    from charrnn_runtime.bundle.locate import Engine
+    from charrnn_runtime.bundle.manifest import Description
+    from charrnn_runtime.core.step import Step
+    from charrnn_runtime.engines.generator import Generator
     from charrnn_runtime.sampling.training_lines import TrainingLines
+    from charrnn_runtime.selection import Selection
     from charrnn_runtime.session import Session
 
 DEFAULT_BATCH_SIZE = 256
-"""Samples drawn side by side unless told otherwise; changes the speed, not the text."""
+"""Default number of samples drawn, or lines scored, side by side; changes the speed, not the result."""
+
+_SHOWN_SAMPLES, _SHOWN_CHARACTERS = 5, 300
+"""Samples of lines, and characters of running text, that a notebook shows of a model."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A character model that is ready to be used; made by `load`.
+    """A character model that is ready to use; made by `load`.
 
-    Threads may share one (a LiteRT model takes one call at a time; `load` one for each thread to run them side by
-    side). A pickled one is loaded again, from its file, in the process that unpickles it.
+    Threads may share one. A LiteRT model runs one call at a time: `load` one for each thread to run them side by side.
+    A process that unpickles one loads it again from its file.
     """
 
-    step: Step
-    """The bare step, for callers that drive it themselves."""
+    step: "Step"
+    """The step, for callers that feed it themselves."""
 
-    description: Description
-    """What the model is and was trained on."""
+    description: "Description"
+    """What the model is and what it was trained on."""
 
     path: Path
-    """The file in use; for C, the folder."""
+    """The file that was opened; for C, the folder."""
 
-    engine: Engine
-    """What runs it: "onnxruntime", "litert", "numpy" or "c"."""
+    engine: "Engine"
+    """The engine that runs it: "onnxruntime", "litert", "numpy" or "c"."""
 
     source: Path
-    """What was loaded, as an absolute path: a run, a bundle, or one file."""
+    """The absolute path that was passed to `load`: a run, a bundle, or one file."""
 
     num_threads: int = 1
     """Threads inside one operator."""
 
     @cached_property
-    def _loop(self) -> generator.Generator | None:
-        """The whole loop in one graph, where a bundle of running text holds it: twice as fast for one sample."""
+    def _generator(self) -> "Generator | None":
+        """The generator, if a bundle of running text has one: twice as fast as the step for one sample."""
         if self.description.stop_at_boundary or not self.source.is_dir():
             return None
-        return loop_beside(self.path, self.description, num_threads=self.num_threads)
+        from charrnn_runtime.bundle.open_generator import generator_beside
+
+        return generator_beside(self.path, self.description, num_threads=self.num_threads)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Let another process load the model for itself."""
         return _load_again, (self.source, self.engine, self.num_threads)
 
     def request(
@@ -84,10 +87,10 @@ class Model:
         seed: int = Request.seed,
         unknown: Unknown = "error",
     ) -> Request:
-        """Say what is to be drawn, in characters.
+        """Return a request for `samples` and `stream`.
 
         Args:
-            prefix: What every sample begins with.
+            prefix: The first characters of every sample.
             temperature: Below 1 safer, above 1 wilder; 0 always takes the most probable character.
             top_k: Keep only the k most probable characters; None keeps all.
             top_p: Keep only the most probable characters that hold this share (0 to 1); None keeps all.
@@ -95,10 +98,10 @@ class Model:
             min_length: The fewest characters of a sample, prefix included.
             ban: Characters that are never drawn.
             seed: Sample number i of a seed has the same text everywhere.
-            unknown: What to do with a character of the prefix that the model does not know: "error" or "skip".
+            unknown: "error" raises on a character of the prefix that the model has never seen, "skip" leaves it out.
 
         Raises:
-            InputError: A value has no meaning.
+            InputError: A value is out of range.
             UnknownCharacterError: The prefix holds a character that the model has never seen.
         """
         return Request(
@@ -132,52 +135,61 @@ class Model:
         request: Request,
         num_samples: int,
         *,
-        selection: Selection = Selection(),
+        selection: "Selection | None" = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
         first_index: int = 0,
         num_workers: int = 1,
     ) -> Iterator[Sample]:
-        """Yield drawn samples in the order of their numbers, as they get ready, in constant memory.
+        """Yield drawn samples in the order of their numbers, as soon as they are finished, in constant memory.
 
         Args:
             request: What to draw.
             num_samples: How many, 1 or more.
-            selection: Which samples are left out; others are drawn instead of them.
+            selection: Which samples are left out; others are drawn in their place. None keeps all.
             batch_size: How many are drawn side by side; changes the speed, not the text.
             first_index: The number of the first.
-            num_workers: Processes that draw; worth it for some ten thousand samples and more.
+            num_workers: Processes that draw; faster from some ten thousand samples on.
 
         Raises:
-            InputError: A number below 1.
+            InputError: A number is below 1.
             OperationError: The selection leaves nothing to draw.
         """
         if num_samples < 1:
             raise InputError(f"number of samples: expected 1 or more, received {num_samples}")
-        count = num_samples if selection.is_open else None
+        keeps_all = selection is None or selection.keeps_all
+        count = num_samples if keeps_all else None
         if num_workers == 1:
             drawn = self._drawn(request, count, batch_size, first_index)
         else:
             from charrnn_runtime import parallel
 
             drawn = parallel.draw(self, request, count, batch_size, first_index, num_workers)
-        yield from drawn if selection.is_open else select(drawn, num_samples, selection)
+        if selection is None or keeps_all:
+            yield from drawn
+        else:
+            from charrnn_runtime.selection import select
+
+            yield from select(drawn, num_samples, selection)
 
     def _drawn(self, request: Request, count: int | None, batch_size: int, first_index: int) -> Iterator[Sample]:
         decode = self.description.vocabulary.decode
         draw = sampler.sample_tokens
-        if self._loop is not None and generator.can_draw(request):
-            draw = partial(generator.sample_text, self._loop)
+        if self._generator is not None:
+            from charrnn_runtime.engines import generator
+
+            if generator.can_draw(request):
+                draw = partial(generator.sample_text, self._generator)
         drawn = draw(self.step, request, count, batch_size=batch_size, first_index=first_index)
         for sample in drawn:
             yield Sample(sample.number, decode(sample.tokens.tolist()), sample.ended)
 
     def training_lines(self) -> "TrainingLines":
-        """Return what tells whether a line, in the model's normal form and case, was one of the training lines.
+        """Return the set of the training lines, in the model's normal form and case, for `line in ...`.
 
-        Exact for a run; for a bundle a filter that takes a new line for a training line once in a thousand times.
+        Exact for a run; for a bundle a filter, which takes one new line in a thousand for a training line.
 
         Raises:
-            ModelFileError: The model was loaded from a single file, is one of running text, or was exported without.
+            ModelFileError: The model was loaded from a single file, is one of running text, or has no filter.
         """
         if self.description.mode != "lines":
             raise ModelFileError(f"{self.source} was trained on running text, which has no lines to tell from new ones")
@@ -186,7 +198,7 @@ class Model:
         return read_training_lines(self.source)
 
     def stream(self, request: Request, index: int = 0) -> Iterator[str]:
-        """Yield the characters of sample number `index` as they are drawn: the prefix first, the final newline not."""
+        """Yield the characters of sample number `index` as they are drawn, prefix first, without the final newline."""
         characters = self.description.vocabulary.characters
         yield from self.description.vocabulary.decode(request.prefix)
         for token in sampler.stream_tokens(self.step, request, index):
@@ -194,58 +206,64 @@ class Model:
                 yield characters[token]
 
     def score(
-        self, lines: Iterable[str], *, unknown: Unknown = "error", batch_size: int = scoring.DEFAULT_BATCH_SIZE
-    ) -> list[LineScore]:
-        """Return how probable the model finds each of some lines; see `scores`."""
-        return list(self.scores(lines, unknown=unknown, batch_size=batch_size))
+        self, lines: Iterable[str], *, unknown: Unknown = "error", batch_size: int = DEFAULT_BATCH_SIZE
+    ) -> LineScores:
+        """Return the score of each line, as a list; see `scores`."""
+        return LineScores(self.scores(lines, unknown=unknown, batch_size=batch_size))
 
     def scores(
         self,
         lines: Iterable[str],
         *,
         unknown: Unknown = "error",
-        batch_size: int = scoring.DEFAULT_BATCH_SIZE,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         num_workers: int = 1,
     ) -> Iterator[LineScore]:
-        """Yield how probable the model finds each line, in the order given, in constant memory.
+        """Yield the score of each line, in the order given, in constant memory.
 
         Args:
-            lines: Any number of lines, without their newlines; they are read some thousands ahead.
-            unknown: What to do with a character that the model does not know: "error" or "skip".
-            batch_size: How many lines go side by side; changes the speed, not the scores.
-            num_workers: Processes that score; worth it for some hundred thousand lines and more.
+            lines: Any number of lines, without their newlines; some thousands are read ahead.
+            unknown: "error" raises on a character that the model has never seen, "skip" leaves it out.
+            batch_size: How many lines are scored side by side; changes the speed, not the scores.
+            num_workers: Processes that score; faster from some hundred thousand lines on.
 
         Raises:
-            UnknownCharacterError: A line holds a character that the model has never seen; line and character are named.
+            UnknownCharacterError: The model has never seen a character; the message names the line and the character.
             InputError: A line holds a newline, or a number is below 1.
         """
         waiting: deque[Tokens] = deque()
         tokens = self._encoded(lines, unknown, waiting)
         if num_workers == 1:
-            scored = scoring.iterate_log_probabilities(self.step, tokens, batch_size=batch_size)
+            from charrnn_runtime.scoring.score import iterate_log_probabilities
+
+            scored = iterate_log_probabilities(self.step, tokens, batch_size=batch_size)
         else:
             from charrnn_runtime import parallel
 
             scored = parallel.score(self, tokens, batch_size, num_workers)
         for scores in scored:
             text = self.description.vocabulary.decode(waiting.popleft().tolist())
-            yield LineScore(text, scores, self.description.held_out)
+            yield LineScore(text, scores, self.description.score_quantiles)
 
     def score_samples(self, samples: Sequence[Sample]) -> list[float]:
-        """Return the log-probability (nats, at temperature 1) of the characters of samples, and of their end if any.
+        """Return the log-probability (nats, at temperature 1) of each sample, with that of its end if it has one.
 
-        The characters count as they were drawn: a normal form is not applied to them.
+        The normal form is not applied: the characters are scored as they were drawn.
         """
+        from charrnn_runtime.scoring.score import log_probabilities
+
         vocabulary = replace(self.description.vocabulary, rule=TextRule(normal_form=None))
-        scores = scoring.log_probabilities(self.step, [vocabulary.encode(sample.text) for sample in samples])
+        scores = log_probabilities(self.step, [vocabulary.encode(sample.text) for sample in samples])
         return [
             float(row.sum() if sample.ended else row[:-1].sum()) for sample, row in zip(samples, scores, strict=True)
         ]
 
     def bits_per_character(self, lines: Sequence[str]) -> float:
-        """Return the mean bits a predicted character of some lines, the newline that ends each included."""
+        """Return the mean bits per predicted character of some lines, with the newline that ends each."""
+        from charrnn_runtime.scoring.score import bits_per_character
+
         encode = self.description.vocabulary.encode
-        return scoring.bits_per_character(self.step, [encode(line) for line in lines])
+        return bits_per_character(self.step, [encode(line) for line in lines])
 
     def complete(
         self,
@@ -254,26 +272,29 @@ class Model:
         *,
         max_length: int | None = None,
         unknown: Unknown = "error",
-        budget: int = DEFAULT_BUDGET,
+        budget: int | None = None,
     ) -> list[Completion]:
         """Return the most probable whole lines that begin with a prefix, with their exact probabilities.
 
         Args:
-            prefix: What they begin with; may be empty.
+            prefix: The first characters; may be empty.
             num_completions: How many, 1 or more.
             max_length: The most characters of a line; None takes the model's default.
-            unknown: What to do with a character of the prefix that the model does not know: "error" or "skip".
-            budget: Most rows to feed before the search gives up proving; see `Completion.is_proven`.
+            unknown: "error" raises on a character of the prefix that the model has never seen, "skip" leaves it out.
+            budget: The most rows to feed; after that the search returns the best it has (see `Completion.is_proven`).
+                None takes `charrnn_runtime.scoring.completion.DEFAULT_BUDGET`.
 
         Raises:
-            InputError: A number below 1, or a prefix that is too long or holds a newline.
+            InputError: A number is below 1, or the prefix is too long or holds a newline.
             UnknownCharacterError: The prefix holds a character that the model has never seen.
         """
+        from charrnn_runtime.scoring.completion import DEFAULT_BUDGET
+
         session = self.session(prefix, max_length=max_length, unknown=unknown)
-        return session.complete(num_completions, budget=budget)
+        return session.complete(num_completions, budget=DEFAULT_BUDGET if budget is None else budget)
 
     def session(self, text: str = "", *, max_length: int | None = None, unknown: Unknown = "error") -> "Session":
-        """Return a text that can be typed on, with suggestions after every key; see `Session`."""
+        """Return a line that can be edited, with completions after every key; see `Session`."""
         from charrnn_runtime.session import Session
 
         longest = self.description.max_length if max_length is None else max_length
@@ -290,7 +311,7 @@ class Model:
         return tuple(tokens)
 
     def _encoded(self, lines: Iterable[str], unknown: Unknown, waiting: deque[Tokens]) -> Iterator[Tokens]:
-        """Yield the tokens of lines, and put them down for whoever needs them once more."""
+        """Yield the tokens of lines, and append them to `waiting` too."""
         for number, line in enumerate(lines, start=1):
             try:
                 tokens = self.description.vocabulary.encode(line, unknown=unknown)
@@ -301,12 +322,19 @@ class Model:
             waiting.append(tokens)
             yield tokens
 
+    def _repr_html_(self) -> str:
+        from charrnn_runtime.notebook import model_html
+
+        lines = self.description.mode == "lines"
+        length = self.description.max_length if lines else _SHOWN_CHARACTERS
+        return model_html(_facts(self), self.sample(_SHOWN_SAMPLES if lines else 1, max_length=length))
+
     def verify(self) -> golden.Replay:
-        """Replay the golden transcript that travels with the model, on this engine and machine.
+        """Replay the golden transcript of the model, on this engine and machine.
 
         Raises:
-            ParityError: The engine says something else than the trained model did.
-            ModelFileError: The model carries no transcript (it was not exported).
+            ParityError: The engine gives something else than the transcript.
+            ModelFileError: The model has no transcript (it was not exported).
         """
         transcript = self.description.golden
         if transcript is None:
@@ -316,13 +344,27 @@ class Model:
         )
 
 
-def load(path: str | os.PathLike[str], *, engine: Engine = "auto", num_threads: int = 1) -> Model:
+def _facts(model: Model) -> dict[str, str]:
+    description = model.description
+    units = " + ".join(map(str, description.units))
+    facts = {
+        "model": f"LSTM over {description.mode}, units {units}, {description.vocabulary.size} tokens",
+        "file": f"{model.path} (run by {model.engine})",
+    }
+    for split in ("validation", "test"):
+        loss = description.training.get(split)
+        if isinstance(loss, Mapping) and isinstance(nats := loss.get("nats"), float):
+            facts[split] = f"{nats / math.log(2):.3f} bits per character"
+    return facts
+
+
+def load(path: str | os.PathLike[str], *, engine: "Engine" = "auto", num_threads: int = 1) -> Model:
     """Load a model.
 
     Args:
         path: A run, a bundle, or one exported .onnx or .tflite file.
         engine: "auto", "onnxruntime", "litert", "numpy" (which runs the weights of a run), or "c", which compiles and
-            runs the plain C of a bundle: only for a bundle of someone you trust.
+            runs the plain C of a bundle: only for a bundle from someone you trust.
         num_threads: Threads inside one operator; one is fastest for cells of this size.
 
     Raises:
@@ -334,5 +376,5 @@ def load(path: str | os.PathLike[str], *, engine: Engine = "auto", num_threads: 
     return Model(loaded.step, loaded.description, loaded.path, loaded.engine, source, num_threads)
 
 
-def _load_again(source: Path, engine: Engine, num_threads: int) -> Model:
+def _load_again(source: Path, engine: "Engine", num_threads: int) -> Model:
     return load(source, engine=engine, num_threads=num_threads)

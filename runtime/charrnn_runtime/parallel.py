@@ -1,7 +1,7 @@
-"""Drawing and scoring in several processes: each loads the model for itself and takes portions of the work.
+"""Drawing and scoring in several processes: each loads the model itself and gets portions of the work.
 
-Portions are handed out and taken back in their order, a few ahead, so memory stays constant. What is drawn, and how
-probable a line is, does not depend on any of it.
+Portions are sent and received in order, only a few ahead, so memory stays constant. Texts and scores do not depend on
+the number of processes.
 """
 
 import itertools
@@ -19,18 +19,18 @@ from charrnn_runtime.sampling.sampler import Request
 from charrnn_runtime.scoring import score as scoring
 
 _PORTION = 4096
-"""Samples or lines a process takes at a time: so many that the thin end of each batch does not count."""
+"""Samples or lines in a portion: enough that the small last batches of a portion do not matter."""
 
 _AHEAD = 2
-"""Portions in work or waiting, for each process."""
+"""Portions in work or waiting for each process."""
 
 
 class SharedModel(Protocol):
-    """What each process loads for itself when it is pickled to it; see `charrnn_runtime.model.Model`."""
+    """A model that a process loads again when it is pickled to it; see `charrnn_runtime.model.Model`."""
 
     @property
     def step(self) -> Step:
-        """The bare step."""
+        """The step of the model."""
         ...
 
     def samples(
@@ -49,9 +49,9 @@ def draw(
     """Yield samples in the order of their numbers.
 
     Args:
-        model: Is pickled to each process, which loads it from its file.
+        model: The model; each process loads it from its file.
         request: What to draw.
-        count: How many samples; None goes on for ever.
+        count: How many samples; None for no end.
         batch_size: How many each process draws side by side.
         first_index: The number of the first sample.
         num_workers: How many processes.
@@ -67,8 +67,8 @@ def score(model: SharedModel, lines: Iterator[Tokens], batch_size: int, num_work
     """Yield the log-probabilities of the characters of lines, float64 [length + 1] each, in the order of the lines.
 
     Args:
-        model: Is pickled to each process, which loads it from its file.
-        lines: int32 [length] each; read some portions ahead.
+        model: The model; each process loads it from its file.
+        lines: int32 [length] each; a few portions are read ahead.
         batch_size: How many each process scores side by side.
         num_workers: How many processes.
 
@@ -84,7 +84,7 @@ def _spread(
 ) -> Iterator[Any]:
     if num_workers < 1:
         raise InputError(f"number of workers: expected 1 or more, received {num_workers}")
-    # Not at the top: a device that works in one process need not load it.
+    # Not at the top: work in one process starts sooner without them.
     import multiprocessing
     from concurrent.futures import Future, ProcessPoolExecutor
 
@@ -113,7 +113,7 @@ def _portions(count: int | None, first_index: int) -> Iterator[tuple[int, int]]:
 
 
 def _begin(model: SharedModel) -> None:
-    # Ctrl-C goes to every process of a terminal; the one that hands out the work ends the others.
+    # Ctrl-C reaches every process of a terminal; the main process ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _model
     _model = model

@@ -1,6 +1,6 @@
-"""Which drawn samples are kept: those not seen before, those that are not training lines; and when to give up.
+"""Selecting drawn samples: without repetitions, without training lines; and when to give up.
 
-Samples are looked at in the order of their numbers, so what is kept depends on nothing but the seed and the options.
+Samples are examined in the order of their numbers, so the result depends only on the seed and the options.
 """
 
 from collections.abc import Iterator
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
     from charrnn_runtime.sampling.training_lines import TrainingLines
 
 PORTION, LEAST_KEPT = 10_000, 10
-"""Nothing is left to draw when of so many samples in a row fewer than so many are kept."""
+"""The selection gives up when it keeps fewer than LEAST_KEPT of PORTION samples in a row."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is refused of the samples that a model draws."""
+    """Which samples are left out; others are drawn in their place."""
 
     unique: bool = False
-    """Whether each text is kept once only; takes memory for the texts that were kept."""
+    """Whether repeated texts are left out; takes memory for the texts that were kept."""
 
     training_lines: "TrainingLines | None" = None
-    """Lines that are refused; None refuses none."""
+    """Lines that are left out; None for none."""
 
     @property
-    def is_open(self) -> bool:
-        """Whether nothing is refused."""
+    def keeps_all(self) -> bool:
+        """Whether no sample is left out."""
         return not self.unique and self.training_lines is None
 
 
 def select(samples: Iterator[Sample], count: int, selection: Selection) -> Iterator[Sample]:
-    """Yield the first samples that are not refused.
+    """Yield the first samples that the selection keeps.
 
     Args:
-        samples: In the order of their numbers, as many as may be needed.
-        count: How many are wanted.
-        selection: What is refused.
+        samples: Samples in the order of their numbers, without end.
+        count: How many to yield.
+        selection: Which are left out.
 
     Raises:
-        OperationError: Hardly anything is left: of the last `PORTION` samples fewer than `LEAST_KEPT` were kept.
+        OperationError: Of the last `PORTION` samples fewer than `LEAST_KEPT` were kept.
     """
     seen: set[str] = set()
     repeated = trained = num_kept = before = 0

@@ -1,7 +1,6 @@
-"""A text that is being typed: what may come next, and how the line may end, after every key.
+"""A line that is being typed: the most probable next characters and completions, after every key.
 
-The position after each character is kept, so one more character costs one step and a deleted one none. Keys, screens
-and files are not known here.
+The session keeps the position after each character, so a new character costs one step, and deleting one costs none.
 """
 
 import math
@@ -17,19 +16,16 @@ from charrnn_runtime.scoring.completion import DEFAULT_BUDGET
 
 
 class Session:
-    """The beginning of a line, which can grow and shrink.
-
-    Not for threads to share.
-    """
+    """A prefix that can be edited. Not for threads to share."""
 
     def __init__(self, step: Step, vocabulary: Vocabulary, *, max_length: int, unknown: Unknown = "error") -> None:
-        """Begin with an empty line.
+        """Start with an empty line.
 
         Args:
             step: The model.
             vocabulary: Its characters.
-            max_length: The most characters of a whole line; longer completions are not looked for.
-            unknown: What to do with a character that the model does not know: "error" or "skip".
+            max_length: The most characters of a whole line; longer completions are not considered.
+            unknown: "error" raises on a character that the model has never seen, "skip" leaves it out.
         """
         self._step, self._vocabulary, self._max_length, self._unknown = step, vocabulary, max_length, unknown
         self._typed = ""
@@ -43,28 +39,23 @@ class Session:
 
     @property
     def prefix(self) -> str:
-        """The line so far, as the model sees it: in its normal form and case."""
+        """The line so far, as the model reads it: in its normal form and case."""
         return self._vocabulary.decode(self._tokens.tolist())
 
     def type(self, characters: str) -> None:
-        """Add characters at the end.
-
-        Raises:
-            UnknownCharacterError: The model has never seen one of them; the session stays as it was.
-            InputError: One of them is a newline, or the line would be too long; the session stays as it was.
-        """
+        """Append characters; see `change_to` for the errors."""
         self.change_to(self._typed + characters)
 
     def delete(self, count: int = 1) -> None:
-        """Take characters away at the end; more than there are empties the line."""
+        """Delete characters at the end; more than there are empty the line."""
         self.change_to(self._typed[: max(len(self._typed) - count, 0)])
 
     def change_to(self, text: str) -> None:
-        """Replace the line; what it has in common with the one before is not computed again.
+        """Replace the line; the part in common with the old line is not computed again.
 
         Raises:
-            UnknownCharacterError: The model has never seen a character; the session stays as it was.
-            InputError: The text holds a newline, or is too long; the session stays as it was.
+            UnknownCharacterError: The model has never seen a character; the session is unchanged.
+            InputError: The text holds a newline, or is too long; the session is unchanged.
         """
         tokens = self._vocabulary.encode(text, unknown=self._unknown)
         if BOUNDARY in tokens:
@@ -83,7 +74,7 @@ class Session:
         self._tokens, self._typed = tokens, text
 
     def next_characters(self, num_characters: int = 5) -> list[tuple[str, float]]:
-        """Return the most probable next characters and their probabilities; a newline is the end of the line."""
+        """Return the most probable next characters and their probabilities; a newline means the end of the line."""
         scores = self._positions[-1].log_probabilities
         best = np.argsort(-scores, kind="stable")[:num_characters]
         return [(self._vocabulary.characters[token], math.exp(scores[token])) for token in best.tolist()]
@@ -92,8 +83,8 @@ class Session:
         """Return the most probable whole lines that begin with the text, the most probable first.
 
         Args:
-            num_completions: How many, 1 or more; there are fewer only if no more lines fit into max_length.
-            budget: Most rows to feed before the search gives up proving and returns the best it has.
+            num_completions: How many, 1 or more; fewer are returned only if no more lines fit into max_length.
+            budget: The most rows to feed; after that the search returns the best it has, unproven.
 
         Raises:
             InputError: A number below 1.

@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ABSENT = ("tensorflow", "keras", "onnx", "tf2onnx", "ai_edge_litert")
+ABSENT = ("tensorflow", "keras", "onnx", "tf2onnx", "ai_edge_litert", "typer")
+EXTRAS = {"train": "train", "report": "train", "export": "export"}
 COMMANDS = (
     ["sample", ".", "-n", "3", "--seed", "7"],
     ["sample", "model.onnx", "-n", "3"],
@@ -42,11 +43,16 @@ def main() -> None:
         for words in COMMANDS:
             run(["-m", "charrnn", *words], copy)
             loaded = run(["-c", LOADED, *words], copy).stderr
-            for package in (*ABSENT, "typer"):
+            for package in ABSENT:
                 expect(f"'{package}'" not in loaded, f"{words[0]} loaded {package}")
-        refused = run(["-m", "charrnn", "train"], copy, code=1).stderr
-        expect("pip install" in refused and refused.count("\n") == 1, f"train without TensorFlow said {refused!r}")
-    print(f"base-only check: {len(COMMANDS)} commands passed on a copied bundle, with and without typer")
+        for words in (["train"], ["train", "--help"], ["export", "--format", "onnx"], ["report", "run"]):
+            refused = run(["-m", "charrnn", *words], copy, code=1).stderr
+            is_told = f"pip install 'charrnn-edge[{EXTRAS[words[0]]}]'" in refused and refused.count("\n") == 1
+            expect(is_told, f"{words} without its packages said {refused!r}")
+        listed = run(["-m", "charrnn", "--help"], copy).stdout
+        expect("\n  sample " in listed and "\n  train " not in listed, f"--help listed {listed!r}")
+        expect("pip install 'charrnn-edge[train,export]'" in listed, f"--help does not say what to install: {listed!r}")
+    print(f"base-only check: {len(COMMANDS)} commands passed on a copied bundle, with both command lines")
 
 
 def run(words: list[str], folder: Path, code: int = 0) -> "subprocess.CompletedProcess[str]":

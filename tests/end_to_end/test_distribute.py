@@ -1,4 +1,4 @@
-"""Several workers on the loopback, as real processes: they train what one does, end together, and go on together."""
+"""Several workers on the loopback, as real processes: they train what one process trains, stop and resume together."""
 
 import json
 import subprocess
@@ -15,16 +15,16 @@ ROOT = Path(__file__).parents[2]
 THREE = {"worker": ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]}
 
 
-def test_two_workers_train_what_one_does_and_none_is_lost_for_good() -> None:
+def test_two_workers_train_what_one_process_trains_and_resume_when_one_is_lost() -> None:
     command = [sys.executable, ROOT / "benchmarks" / "several_machines.py"]
-    command += ["--mode", "text", "--repeats", "1", "--kill", "helper", "--iterations", "150"]
+    command += ["--mode", "text", "--repeats", "1", "--kill", "worker", "--iterations", "150"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    _, one, two, mirrored, helper, wrong = done.stdout.splitlines()
+    _, one, two, mirrored, killed, wrong = done.stdout.splitlines()
     losses = [line.split()[-2] for line in (one, two, mirrored)]
     assert 1 < float(losses[0]) < 4
     assert [float(loss) for loss in losses] == pytest.approx([float(losses[0])] * 3, abs=1e-5)
-    assert helper.startswith("the helper killed: the other ends after")
+    assert killed.startswith("the worker killed: the other ends after")
     assert wrong == "wrong: 0"
 
 
@@ -42,7 +42,7 @@ def test_two_workers_train_what_one_does_and_none_is_lost_for_good() -> None:
         ("", ["--distribute", "multiworker"], "expected the workers' addresses for --distribute multiworker"),
     ],
 )
-def test_what_cannot_work_is_said_at_once(
+def test_a_cluster_that_cannot_work_is_refused_at_once(
     charrnn: Command, names_file: Path, tmp_path: Path, config: Any, words: list[object], message: str
 ) -> None:
     environment = {"TF_CONFIG": config if isinstance(config, str) else json.dumps(config)}

@@ -21,17 +21,17 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 
-from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
 from charrnn_export.model_card import model_card  # noqa: E402
 from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
-from charrnn_export.targets import Target  # noqa: E402
+from charrnn_export.targets import GENERATORS, Target  # noqa: E402
+from charrnn_export.tflite_format import convert as tflite_format  # noqa: E402
 from charrnn_export.writers import ExportSource  # noqa: E402
 
 ONNX, TFLITE = BOTH = [Target("onnx"), Target("tflite")]
 
 
-def original(tiny):
+def source_of(tiny):
     return ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
 
 
@@ -79,9 +79,9 @@ def test_each_file_carries_the_same_description_and_transcript(exported):
 
 
 def test_a_second_export_gives_the_same_bytes(exported, tiny, tmp_path):
-    export_bundle(original(tiny), tmp_path / "again", BOTH)
+    export_bundle(source_of(tiny), tmp_path / "again", BOTH)
     assert contents(tmp_path / "again") == contents(exported)
-    export_bundle(original(tiny), tmp_path / "again", BOTH)
+    export_bundle(source_of(tiny), tmp_path / "again", BOTH)
     assert contents(tmp_path / "again") == contents(exported)
 
 
@@ -89,7 +89,7 @@ def test_one_format_after_the_other_gives_the_bundle_of_both(exported, tiny, tmp
     for order in (BOTH, BOTH[::-1]):
         folder = tmp_path / order[0].format
         for name in order:
-            manifest = export_bundle(original(tiny), folder, [name])
+            manifest = export_bundle(source_of(tiny), folder, [name])
         assert list(manifest.files) == ["model.onnx", "model.tflite"]
         assert contents(folder) == contents(exported)
 
@@ -106,10 +106,10 @@ def test_a_file_that_was_lost_or_damaged_does_not_stay_in_the_manifest(copied, t
     data = bytearray((copied / "model.tflite").read_bytes())
     data[5000] ^= 1
     (copied / "model.tflite").write_bytes(data)
-    assert list(export_bundle(original(tiny), copied, [ONNX]).files) == ["model.onnx"]
+    assert list(export_bundle(source_of(tiny), copied, [ONNX]).files) == ["model.onnx"]
     assert not (copied / "model.tflite").exists()
     (copied / "model.onnx").unlink()
-    assert list(export_bundle(original(tiny), copied, [TFLITE]).files) == ["model.tflite"]
+    assert list(export_bundle(source_of(tiny), copied, [TFLITE]).files) == ["model.tflite"]
 
 
 def test_a_file_stays_though_the_training_facts_hold_tuples(tiny, tmp_path):
@@ -121,7 +121,7 @@ def test_a_file_stays_though_the_training_facts_hold_tuples(tiny, tmp_path):
 
 def test_a_damaged_manifest_is_written_anew(copied, exported, tiny):
     (copied / "manifest.json").write_bytes(b"{")
-    export_bundle(original(tiny), copied, BOTH)
+    export_bundle(source_of(tiny), copied, BOTH)
     assert contents(copied) == contents(exported)
 
 
@@ -142,23 +142,41 @@ def test_a_full_disk_at_any_file_leaves_the_whole_bundle_as_it_was(copied, tiny,
 def test_a_bundle_cannot_be_made_below_a_file(tiny_one, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OperationError, match=r"^could not make .*bundle: Not a directory"):
-        export_bundle(original(tiny_one), tmp_path / "file" / "bundle", [ONNX])
+        export_bundle(source_of(tiny_one), tmp_path / "file" / "bundle", [ONNX])
     with pytest.raises(OperationError, match=r"^could not make .*file: File exists"):
-        export_bundle(original(tiny_one), tmp_path / "file", [ONNX])
+        export_bundle(source_of(tiny_one), tmp_path / "file", [ONNX])
 
 
 @pytest.mark.parametrize("targets", [[], [Target("coreml")], [ONNX, Target("onnx", "int4")]], ids=str)
 def test_no_target_or_an_illegal_one_is_refused(tiny_one, tmp_path, targets):
     with pytest.raises(InputError, match=r"^targets: expected one of onnx: fp32, fp16, int8; tflite: .*, received \["):
-        export_bundle(original(tiny_one), tmp_path / "bundle", targets)
+        export_bundle(source_of(tiny_one), tmp_path / "bundle", targets)
     assert not (tmp_path / "bundle").exists()
 
 
-def test_each_stage_is_reported_in_a_sentence(tiny_one, tmp_path):
-    said = []
-    export_bundle(original(tiny_one), tmp_path / "bundle", BOTH, report=said.append)
-    assert [sentence for sentence in said if "onnx" in sentence]
-    assert [sentence for sentence in said if "tflite" in sentence]
+def test_an_export_shows_each_of_its_stages_and_how_far_the_long_ones_are(tiny_one, tmp_path, stages):
+    folder = tmp_path / "bundle"
+    export_bundle(source_of(tiny_one), folder, [ONNX, *GENERATORS], stages=stages)
+    compared = ("one step", "greedy text of 1000 steps", "bits per character of 5 held-out lines")
+    assert stages.names == [
+        "recording the transcript of the trained model",
+        "converting model.onnx (fp32)",
+        "loading model.onnx",
+        *(f"comparing model.onnx: {what}" for what in compared),
+        "replaying the transcript of model.onnx",
+        "converting model.generate.onnx (fp32)",
+        "comparing model.generate.onnx, generate, with a loop on the host",
+        "converting model.tflite (fp32)",
+        "loading model.tflite",
+        *(f"comparing model.tflite: {what}" for what in compared),
+        "replaying the transcript of model.tflite",
+        "comparing model.tflite, generate, with a loop on the host",
+        f"writing {folder}",
+    ]
+    assert [done for done, total in zip(stages.done, stages.totals, strict=True) if total is not None] == [
+        total for total in stages.totals if total is not None
+    ]
+    assert sum(total is not None for total in stages.totals) == 8
 
 
 # the graphs

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from charrnn_export.c_format.sources import convert, rounded_to_int8
+from charrnn_export.c_format.sources import convert
+from charrnn_export.c_format.weights_header import rounded_to_int8
 from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.model import Model
 

@@ -34,14 +34,14 @@ COST = 1.0
 """The tiny models are all surprise: what lower precision costs them says nothing of a trained one."""
 
 
-def original(tiny, order=1):
+def source_of(tiny, order=1):
     weights = replace(tiny.weights, projection_bias=tiny.weights.projection_bias[::order].copy())
     return ExportSource(weights, NumpyStep(weights), tiny.description, tiny.held_out)
 
 
 def another(tiny):
     """The same sizes and description, other weights."""
-    return original(tiny, -1)
+    return source_of(tiny, -1)
 
 
 def contents(folder):
@@ -95,7 +95,7 @@ def test_a_second_export_gives_the_same_bytes_and_one_target_after_the_other_the
     c_bundle, tiny_two, tmp_path
 ):
     for target in (INT8, C, NPZ, INT8):
-        export_bundle(original(tiny_two), tmp_path / "again", [target], max_cost=COST)
+        export_bundle(source_of(tiny_two), tmp_path / "again", [target], max_cost=COST)
     assert contents(tmp_path / "again") == contents(c_bundle)
 
 
@@ -117,29 +117,29 @@ def test_what_a_person_put_beside_the_c_stays(copied, tiny_two):
     export_bundle(another(tiny_two), copied, [C])
     assert (copied / "c" / "sample").read_bytes() == b"a program"
     assert {path.name for path in (copied / "c").iterdir()} == {*SOURCES, "manifest.json", "sample"}
-    export_bundle(original(tiny_two), copied, [NPZ])
+    export_bundle(source_of(tiny_two), copied, [NPZ])
     assert [path.name for path in (copied / "c").iterdir()] == ["sample"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_left_alone_or_said_to_be_in_the_way(copied, tiny_two):
     shutil.rmtree(copied / "c")
     (copied / "c").write_text("a file")
-    assert list(export_bundle(original(tiny_two), copied, [NPZ]).models()) == ["model.npz", "c-int8"]
+    assert list(export_bundle(source_of(tiny_two), copied, [NPZ]).models()) == ["model.npz", "c-int8"]
     with pytest.raises(OperationError, match=r"^could not make .*/c: File exists"):
-        export_bundle(original(tiny_two), copied, [C])
+        export_bundle(source_of(tiny_two), copied, [C])
     assert (copied / "c").read_text() == "a file"
 
 
 def test_a_folder_of_another_program_with_the_same_name_is_left_alone(tiny_two, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "manifest.json").write_text('{"name": "of another program"}')
-    export_bundle(original(tiny_two), tmp_path, [NPZ])
+    export_bundle(source_of(tiny_two), tmp_path, [NPZ])
     assert (tmp_path / "c" / "manifest.json").read_text() == '{"name": "of another program"}'
 
 
 def test_c_with_one_damaged_file_does_not_stay_in_the_manifest_at_all(copied, tiny_two):
     (copied / "c" / "charrnn_golden.h").write_bytes(b"")
-    manifest = export_bundle(original(tiny_two), copied, [NPZ])
+    manifest = export_bundle(source_of(tiny_two), copied, [NPZ])
     assert list(manifest.models()) == ["model.npz", "c-int8"]
     assert not (copied / "c").exists()
 
@@ -161,21 +161,21 @@ def test_a_full_disk_at_any_file_leaves_the_bundle_and_its_folders_as_they_were(
 
 def test_without_a_compiler_nothing_is_written(tiny_two, tmp_path, no_compiler):
     with pytest.raises(EngineMissingError, match=r"^there is no C compiler here: expected cc, gcc, clang, or one that"):
-        export_bundle(original(tiny_two), tmp_path / "bundle", TARGETS, max_cost=COST)
+        export_bundle(source_of(tiny_two), tmp_path / "bundle", TARGETS, max_cost=COST)
     assert not (tmp_path / "bundle").exists()
 
 
 def test_without_a_compiler_c_can_be_written_unchecked_and_everything_says_so(
-    c_bundle, tiny_two, tmp_path, no_compiler
+    c_bundle, tiny_two, tmp_path, no_compiler, stages
 ):
-    said = []
     folder = tmp_path / "bundle"
-    manifest = export_bundle(original(tiny_two), folder, TARGETS, max_cost=COST, verify=False, report=said.append)
-    assert said == [
-        "converting to npz fp32 and comparing with the trained model",
-        "converting to c fp32; nothing compiles and compares it",
-        "converting to c int8; nothing compiles and compares it",
+    manifest = export_bundle(source_of(tiny_two), folder, TARGETS, max_cost=COST, verify=False, stages=stages)
+    assert [name for name in stages.names if name.startswith("converting")] == [
+        "converting model.npz (fp32)",
+        "converting c (fp32, unverified)",
+        "converting c-int8 (int8, unverified)",
     ]
+    assert not [name for name in stages.names if name.startswith("compiling")]
     listed = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]
     assert {name for name, entry in listed.items() if entry["parity"] != {"checked": False}} == {"model.npz"}
     assert len(listed) == 17
@@ -190,21 +190,21 @@ def test_c_that_was_written_unchecked_can_be_verified_where_there_is_a_compiler(
 ):
     with monkeypatch.context() as patched:
         patched.setenv("CC", "no-such-compiler")
-        export_bundle(original(tiny_two), tmp_path, [INT8], max_cost=COST, verify=False)
+        export_bundle(source_of(tiny_two), tmp_path, [INT8], max_cost=COST, verify=False)
     loaded = open_model(tmp_path, engine="c")
     assert loaded.description.golden.samples
-    checked = export_bundle(original(tiny_two), tmp_path, [INT8], max_cost=COST)
+    checked = export_bundle(source_of(tiny_two), tmp_path, [INT8], max_cost=COST)
     assert NOT_CHECKED not in [entry.parity for entry in checked.files.values()]
 
 
 def test_what_is_not_compiled_is_held_to_the_accepted_cost_all_the_same(tiny_two, tmp_path, no_compiler):
     with pytest.raises(ParityError, match=r"^c-int8: bits per character .*; fp32 would do, which differs by [+-]"):
-        export_bundle(original(tiny_two), tmp_path / "bundle", [INT8], max_cost=1e-6, verify=False)
+        export_bundle(source_of(tiny_two), tmp_path / "bundle", [INT8], max_cost=1e-6, verify=False)
     assert not (tmp_path / "bundle").exists()
 
 
 def test_other_formats_are_compared_even_if_c_need_not_be(tiny_two, tmp_path):
-    wrong = replace(original(tiny_two), weights=another(tiny_two).weights)
+    wrong = replace(source_of(tiny_two), weights=another(tiny_two).weights)
     for target in (NPZ, C):
         with pytest.raises(ParityError, match=rf"^{target.file_name}: one step from random states"):
             export_bundle(wrong, tmp_path / "bundle", [target], verify=False)
@@ -217,7 +217,7 @@ def test_int8_that_costs_more_than_is_accepted_is_not_written_and_the_message_sa
     tiny_two, c_compiler, tmp_path
 ):
     with pytest.raises(ParityError) as caught:
-        export_bundle(original(tiny_two), tmp_path / "bundle", [INT8], max_cost=1e-6)
+        export_bundle(source_of(tiny_two), tmp_path / "bundle", [INT8], max_cost=1e-6)
     message = str(caught.value)
     assert message.startswith("c-int8: bits per character on 5 held-out lines: differ by ")
     assert "allowed are 1e-06 (--max-cost); fp32 would do, which differs by " in message

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from charrnn_export.c_format.sources import rounded_to_int8
+from charrnn_export.c_format.weights_header import rounded_to_int8
 from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.model import Model
 

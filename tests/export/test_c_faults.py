@@ -26,9 +26,9 @@ def refused(tiny, monkeypatch, tmp_path, change, match, *, error=ParityError, ta
     """Let the generator write something else; the export must refuse it and leave nothing behind."""
     real = c_format.convert
     monkeypatch.setattr(c_format, "convert", lambda *arguments: change(dict(real(*arguments))))
-    original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    source = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
     with pytest.raises(error, match=match):
-        export_bundle(original, tmp_path / "bundle", [target], max_cost=1.0)
+        export_bundle(source, tmp_path / "bundle", [target], max_cost=1.0)
     monkeypatch.undo()
     assert not (tmp_path / "bundle").exists()
 
@@ -70,8 +70,8 @@ def test_without_a_fault_the_edited_c_passes(tiny, monkeypatch, tmp_path):
     real = c_format.convert
     change = weights_changed("projection_bias", lambda numbers: None)
     monkeypatch.setattr(c_format, "convert", lambda *arguments: change(dict(real(*arguments))))
-    original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
-    assert list(export_bundle(original, tmp_path / "bundle", [C]).models()) == ["c"]
+    source = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    assert list(export_bundle(source, tmp_path / "bundle", [C]).models()) == ["c"]
 
 
 def test_one_weight_changed_by_one_percent_in_any_array_is_caught(tiny, monkeypatch, tmp_path):

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn_export.c_format.sources import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, convert, rounded_to_int8
+from charrnn_export.c_format.sources import GOLDEN, HEADER, SAMPLER, SOURCE, WEIGHTS, convert
+from charrnn_export.c_format.weights_header import rounded_to_int8
 from charrnn_export.parity import FP32, Tolerance, check_parity
 from charrnn_runtime.bundle import golden as transcripts
 from charrnn_runtime.bundle.manifest import MANIFEST_NAME

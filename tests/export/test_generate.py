@@ -1,4 +1,4 @@
-"""The whole loop as a graph: what is written, that it is written the same again, and that faults in it are caught."""
+"""The generator as a graph: what is written, that a second export writes the same, and that faults in it are caught."""
 
 import shutil
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from charrnn_runtime import Selection, load
 from charrnn_runtime.bundle.locate import read_manifest
-from charrnn_runtime.bundle.open_generator import loop_beside, open_generator
+from charrnn_runtime.bundle.open_generator import generator_beside, open_generator
 from charrnn_runtime.core.step import NumpyStep, zero_state
 from charrnn_runtime.engines.generator import HostGenerator
 from charrnn_runtime.errors import InputError, ModelFileError, ParityError
@@ -19,19 +19,19 @@ pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
-from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
-from charrnn_export.generate_parity import check_loop  # noqa: E402
+from charrnn_export.generate_parity import check_generator  # noqa: E402
 from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
-from charrnn_export.targets import LOOPS, Target, choose  # noqa: E402
+from charrnn_export.targets import GENERATORS, Target, choose  # noqa: E402
+from charrnn_export.tflite_format import convert as tflite_format  # noqa: E402
 from charrnn_export.writers import ExportSource  # noqa: E402
 
-ONNX, TFLITE = LOOPS
+ONNX, TFLITE = GENERATORS
 FLOAT32 = 0
 """TensorType.FLOAT32 of the TFLite schema."""
 
 
-def original(tiny):
+def source_of(tiny):
     return ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
 
 
@@ -57,7 +57,7 @@ def refused(tiny_two, monkeypatch, tmp_path):
         monkeypatch.setattr(onnx_format, "convert_generate", lambda *_, **__: data)
         monkeypatch.setattr(tflite_format, "convert_with_generate", lambda *_, **__: data)
         with pytest.raises(ParityError, match=rf"^{kind.file_name}, generate: {match}"):
-            export_bundle(original(tiny_two), tmp_path / "new", [kind])
+            export_bundle(source_of(tiny_two), tmp_path / "new", [kind])
         assert not (tmp_path / "new").exists()
 
     return run
@@ -69,7 +69,7 @@ def refused(tiny_two, monkeypatch, tmp_path):
 def test_a_second_export_gives_the_same_bytes(tiny_two, tmp_path):
     """Also in one process, where the converter counts its names up."""
     for name in ("first", "second"):
-        export_bundle(original(tiny_two), tmp_path / name, LOOPS)
+        export_bundle(source_of(tiny_two), tmp_path / name, GENERATORS)
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
 
 
@@ -102,11 +102,11 @@ def test_the_weights_of_the_onnx_stand_once_and_outside_of_the_loop(tiny_two, co
 
 def test_the_card_tells_how_to_call_it(golden):
     card = (golden / "loop" / "README.md").read_text("utf-8")
-    assert "## The whole loop in one call" in card
+    assert "## Whole texts in one call" in card
     assert "| in | uniforms | float64 | ['batch', 'steps'] |" in card
     assert "| in | uniforms | float32 | ['batch', 'steps'] |" in card
     assert "it ends before its first 0" in card
-    assert "The whole loop" not in (golden / "two_layers" / "README.md").read_text("utf-8")
+    assert "## Whole texts" not in (golden / "two_layers" / "README.md").read_text("utf-8")
 
 
 def test_the_manifest_holds_what_the_gate_measured(golden):
@@ -121,8 +121,8 @@ def test_the_manifest_holds_what_the_gate_measured(golden):
 
 def test_a_later_export_without_the_loop_keeps_that_of_the_same_model(tiny_two, tmp_path):
     folder = tmp_path / "bundle"
-    export_bundle(original(tiny_two), folder, [ONNX])
-    export_bundle(original(tiny_two), folder, [Target("onnx")])
+    export_bundle(source_of(tiny_two), folder, [ONNX])
+    export_bundle(source_of(tiny_two), folder, [Target("onnx")])
     assert list(read_manifest(folder).files) == ["model.onnx", "model.generate.onnx"]
     weights = replace(tiny_two.weights, projection_bias=tiny_two.weights.projection_bias[::-1].copy())
     other = ExportSource(weights, NumpyStep(weights), tiny_two.description, tiny_two.held_out)
@@ -142,10 +142,10 @@ def test_what_cannot_hold_the_loop_is_refused(formats, precisions):
         choose(formats, precisions, generate=True)
 
 
-@pytest.mark.parametrize("kind", LOOPS, ids=lambda kind: kind.format)
+@pytest.mark.parametrize("kind", GENERATORS, ids=lambda kind: kind.format)
 def test_in_running_text_a_newline_is_a_character_like_any_other(tiny_one, tmp_path, kind):
     text = replace(tiny_one, description=replace(tiny_one.description, mode="text"))
-    export_bundle(original(text), tmp_path / "bundle", [kind])
+    export_bundle(source_of(text), tmp_path / "bundle", [kind])
     path = tmp_path / "bundle" / kind.file_name
     loop = open_generator(path, path.read_bytes()).generator
     uniforms = np.random.default_rng(1).random((3, 50), np.float32).astype(np.float64)
@@ -164,7 +164,7 @@ def text_bundle(tiny_two, tmp_path_factory):
     """A model of running text, exported with the loop."""
     folder = tmp_path_factory.mktemp("text") / "bundle"
     text = replace(tiny_two, description=replace(tiny_two.description, mode="text"))
-    export_bundle(original(text), folder, choose(["onnx"], [], generate=True))
+    export_bundle(source_of(text), folder, choose(["onnx"], [], generate=True))
     return folder
 
 
@@ -217,12 +217,12 @@ def test_a_loop_that_is_damaged_or_of_another_model_is_not_used(text_bundle, tin
     path.write_bytes(whole)
     manifest = read_manifest(folder)
     other = replace(manifest.description, max_length=499)
-    assert loop_beside(folder / "model.onnx", manifest.description) is not None
-    assert loop_beside(folder / "model.onnx", other) is None
+    assert generator_beside(folder / "model.onnx", manifest.description) is not None
+    assert generator_beside(folder / "model.onnx", other) is None
 
 
 def test_lines_are_drawn_without_the_loop(golden):
-    assert load(golden / "loop")._loop is None
+    assert load(golden / "loop")._generator is None
 
 
 # faults: ONNX
@@ -293,7 +293,7 @@ ONNX_FAULTS = {
 def test_without_a_fault_the_repacked_onnx_passes(tiny_two, monkeypatch, tmp_path, converted):
     data = change_body(converted["onnx"], lambda body: None)
     monkeypatch.setattr(onnx_format, "convert_generate", lambda *_, **__: data)
-    assert list(export_bundle(original(tiny_two), tmp_path / "new", [ONNX]).files) == ["model.generate.onnx"]
+    assert list(export_bundle(source_of(tiny_two), tmp_path / "new", [ONNX]).files) == ["model.generate.onnx"]
 
 
 @pytest.mark.parametrize("fault", ONNX_FAULTS)
@@ -384,7 +384,7 @@ def test_a_fault_in_the_tflite_loop_is_caught(refused, converted, edit_tflite, f
 def test_without_a_fault_the_repacked_tflite_passes(tiny_two, monkeypatch, tmp_path, converted, edit_tflite):
     data = edit_tflite(converted["tflite"], lambda model: None)
     monkeypatch.setattr(tflite_format, "convert_with_generate", lambda *_, **__: data)
-    assert list(export_bundle(original(tiny_two), tmp_path / "new", [TFLITE]).files) == ["model.tflite"]
+    assert list(export_bundle(source_of(tiny_two), tmp_path / "new", [TFLITE]).files) == ["model.tflite"]
 
 
 def test_a_fault_in_the_step_of_a_tflite_with_the_loop_is_caught(tiny_two, tmp_path):
@@ -410,7 +410,7 @@ def test_a_loop_that_does_not_end_lines_is_caught(refused, tiny_two, kind):
 
 def test_a_loop_of_another_size_is_caught(tiny_one, tiny_two):
     with pytest.raises(ParityError, match=r"^it: sizes differ: expected units \(16,\), received \(16, 12\)"):
-        check_loop(tiny_one.step, HostGenerator(tiny_two.step), stop_at_boundary=True, name="it")
+        check_generator(tiny_one.step, HostGenerator(tiny_two.step), stop_at_boundary=True, name="it")
 
 
 def test_the_gate_lets_a_loop_pass_whose_rounding_differs_and_none_whose_logits_do(tiny_two):
@@ -426,6 +426,6 @@ def test_the_gate_lets_a_loop_pass_whose_rounding_differs_and_none_whose_logits_
             logits[:, 2] += np.float32(self.by)
             return logits, after
 
-    check_loop(tiny_two.step, HostGenerator(Off(1e-6)), stop_at_boundary=True, name="it")
+    check_generator(tiny_two.step, HostGenerator(Off(1e-6)), stop_at_boundary=True, name="it")
     with pytest.raises(ParityError, match=r"^it: \d+ rows of 1, temperature 1\.0: \d+ rows differ from the loop"):
-        check_loop(tiny_two.step, HostGenerator(Off(1e-3)), stop_at_boundary=True, name="it")
+        check_generator(tiny_two.step, HostGenerator(Off(1e-3)), stop_at_boundary=True, name="it")

@@ -13,7 +13,7 @@ from charrnn_runtime import load
 from charrnn_runtime.bundle import golden as transcripts
 from charrnn_runtime.bundle.open_step import open_model
 from charrnn_runtime.core.step import state_names
-from charrnn_runtime.engines.generator import scalars
+from charrnn_runtime.engines.tensors import scalars
 from charrnn_runtime.sampling.draw import SamplingOptions
 
 pytest.importorskip("onnx")
@@ -45,8 +45,8 @@ class OtherEngine:
 def onnx_files(tiny, tmp_path_factory):
     """A bundle of each tiny model with ONNX in every precision; not to be written to."""
     folder = tmp_path_factory.mktemp("onnx") / tiny.name
-    original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
-    export_bundle(original, folder, choose(["onnx"], ["all"]), max_cost=1.0)
+    source = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
+    export_bundle(source, folder, choose(["onnx"], ["all"]), max_cost=1.0)
     return folder
 
 

@@ -10,6 +10,7 @@ from charrnn_export.parity import FP32, Tolerance, check_parity, greedy_rollout
 from charrnn_export.states import random_state
 from charrnn_runtime.bundle import golden as transcripts
 from charrnn_runtime.bundle.open_step import open_model
+from charrnn_runtime.core.progress import SilentStages
 from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.errors import InputError, ParityError
 from charrnn_runtime.scoring.score import bits_per_character
@@ -55,9 +56,9 @@ def test_one_step_from_random_states_agrees_on_every_output(candidate, tiny, bat
 
 
 def test_a_thousand_greedy_steps_say_the_same_text(candidate, tiny):
-    said = greedy_rollout(tiny.step, 1000)
-    assert len(set(said.tolist())) > 2  # a text that says something
-    assert np.array_equal(greedy_rollout(candidate.step, 1000), said)
+    expected = greedy_rollout(tiny.step, 1000)
+    assert len(set(expected.tolist())) > 2  # more than one character again and again
+    assert np.array_equal(greedy_rollout(candidate.step, 1000), expected)
 
 
 def test_held_out_lines_cost_the_same_bits_per_character(candidate, tiny):
@@ -176,11 +177,13 @@ def test_few_bits_are_judged_by_the_spread_of_each_number(tiny, precision, loudn
     )
     near, far = 0.9 * tolerance.one_step, 1.1 * tolerance.one_step
     close = Altered(step, off_by_a_share(near))
-    _, share = parity._compare_one_step(step, close, "x", tolerance, tiny.held_out)
+    _, share = parity._compare_one_step(step, close, "x", tolerance, tiny.held_out, SilentStages())
     assert 0.5 * near < share < 1.01 * near
     for columns in ((), (3,)):
         with pytest.raises(ParityError, match=r"batch \d+: logits differs by \d+% of its spread, allowed are \d+%"):
-            parity._compare_one_step(step, Altered(step, off_by_a_share(far, *columns)), "x", tolerance, tiny.held_out)
+            parity._compare_one_step(
+                step, Altered(step, off_by_a_share(far, *columns)), "x", tolerance, tiny.held_out, SilentStages()
+            )
 
 
 @pytest.mark.parametrize("position", range(3))
@@ -268,7 +271,7 @@ def test_any_weight_of_the_table_that_matters_and_changed_by_one_percent_is_seen
         changed.flat[i] *= np.float32(1.01)
         changed_step = NumpyStep(replace(tiny.weights, input_table=changed))
         with pytest.raises(ParityError):
-            parity._compare_one_step(tiny.step, changed_step, "x", FP32, tiny.held_out)
+            parity._compare_one_step(tiny.step, changed_step, "x", FP32, tiny.held_out, SilentStages())
 
 
 def test_random_states_are_such_as_a_cell_can_reach_and_seeded():
@@ -281,3 +284,49 @@ def test_random_states_are_such_as_a_cell_can_reach_and_seeded():
 
 def test_the_tolerances_of_float32_are_those_of_the_design():
     assert Tolerance(1e-5, 1e-3, 1000) == FP32
+
+
+# memory
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "full-int8"])
+def test_a_large_vocabulary_is_compared_in_portions_with_the_figures_of_one_batch(tiny_two, monkeypatch, precision):
+    def change(token, logits, after):
+        return logits + np.float32(1e-6) * np.where(token % 2, 1, -1)[:, None], after
+
+    candidate, tolerance = Altered(tiny_two.step, change), parity.TOLERANCES[precision]
+
+    def compare():
+        candidate.calls = 0
+        return parity._compare_one_step(tiny_two.step, candidate, "x", tolerance, tiny_two.held_out, SilentStages())
+
+    whole = compare()
+    assert candidate.calls == 3
+    monkeypatch.setattr(parity, "MAX_LOGITS", 10 * tiny_two.step.vocab_size)
+    assert compare() == pytest.approx(whole, rel=1e-5)
+    assert candidate.calls == 2 + 10  # 8 states of 12 tokens, ten rows at a time
+    assert min(whole) > 0
+
+
+def test_the_spread_and_share_of_portions_are_those_of_numpy():
+    generator = np.random.default_rng(1)
+    expected = generator.normal(3, 2, (1000, 5)).astype(np.float32)
+    received = expected + generator.normal(0, 0.1, expected.shape).astype(np.float32)
+    spread = expected.std(axis=0)
+    share = (np.sqrt(np.square(expected - received).mean(axis=0)) / spread).max()
+    whole, portions = parity._OutputDifference(), parity._OutputDifference()
+    whole.add(expected, received)
+    for start in range(0, 1000, 300):
+        portions.add(expected[start : start + 300], received[start : start + 300])
+    assert np.array_equal(whole.spread(), spread)
+    assert whole.share(spread) == share
+    np.testing.assert_allclose(portions.spread(), spread, rtol=1e-6)
+    assert portions.share(spread) == pytest.approx(share, rel=1e-6)
+    assert portions.max_abs == whole.max_abs == np.abs(expected - received).max()
+
+
+def test_a_nan_in_any_portion_fails():
+    differences = parity._OutputDifference()
+    for bad in (0, np.nan, 0):
+        differences.add(np.zeros((2, 3), np.float32), np.full((2, 3), bad, np.float32))
+    assert np.isnan(differences.max_abs)

@@ -11,11 +11,11 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 tf = pytest.importorskip("tensorflow")
 
-from charrnn_export import tflite_format  # noqa: E402
 from charrnn_export.bundle import export_bundle  # noqa: E402
 from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
 from charrnn_export.targets import Target  # noqa: E402
 from charrnn_export.tf_graph.step import input_signature  # noqa: E402
+from charrnn_export.tflite_format import convert as tflite_format  # noqa: E402
 from charrnn_export.writers import ExportSource  # noqa: E402
 
 MODULES = {"onnx": onnx_format, "tflite": tflite_format}
@@ -34,7 +34,7 @@ def kind(request):
     return request.param
 
 
-def original(tiny):
+def source_of(tiny):
     return ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
 
 
@@ -48,7 +48,7 @@ def refused(tiny, monkeypatch, tmp_path, kind, data, match, error=ParityError):
         folders.append("old")
     for folder in folders:
         with pytest.raises(error, match=match):
-            export_bundle(original(tiny), tmp_path / folder, [Target(kind)])
+            export_bundle(source_of(tiny), tmp_path / folder, [Target(kind)])
     assert not (tmp_path / "new").exists()
     assert [path.name for path in (tmp_path / "old").iterdir()] == [f"model.{kind}"]
     assert (tmp_path / "old" / f"model.{kind}").read_bytes() == b"what was there"
@@ -121,7 +121,7 @@ def test_without_a_fault_the_changed_and_repacked_bytes_pass(tiny, monkeypatch, 
     """Without this, the tests below could pass because the editing itself breaks the model."""
     monkeypatch.setattr(MODULES[kind], "convert", lambda *_: data)
     data = change(0, lambda array: None)
-    assert list(export_bundle(original(tiny), tmp_path / "new", [Target(kind)]).files) == [f"model.{kind}"]
+    assert list(export_bundle(source_of(tiny), tmp_path / "new", [Target(kind)]).files) == [f"model.{kind}"]
 
 
 def test_one_weight_changed_by_one_percent_in_any_tensor_is_caught(
@@ -321,7 +321,7 @@ def test_a_fault_in_the_second_format_keeps_the_first_from_being_written(tiny, m
     broken = change_onnx(converted["onnx"], 0, largest)
     monkeypatch.setattr(onnx_format, "convert", lambda *_: broken)
     with pytest.raises(ParityError, match=r"^model\.onnx: "):
-        export_bundle(original(tiny), tmp_path / "new", [Target("tflite"), Target("onnx")])
+        export_bundle(source_of(tiny), tmp_path / "new", [Target("tflite"), Target("onnx")])
     assert not (tmp_path / "new").exists()
 
 
@@ -341,5 +341,5 @@ def test_a_converter_that_fails_leaves_nothing_behind(tiny, monkeypatch, tmp_pat
 
     monkeypatch.setattr(MODULES[kind], "convert", fail)
     with pytest.raises(OperationError, match="the converter failed"):
-        export_bundle(original(tiny), tmp_path / "new", [Target(kind)])
+        export_bundle(source_of(tiny), tmp_path / "new", [Target(kind)])
     assert not (tmp_path / "new").exists()

@@ -15,8 +15,7 @@ pytest.importorskip("tf2onnx")
 pytest.importorskip("tensorflow")
 pytest.importorskip("ai_edge_quantizer")
 
-from charrnn_export import bundle as bundles
-from charrnn_export import parity, targets
+from charrnn_export import exporter, parity, targets
 from charrnn_export.bundle import export_bundle
 from charrnn_export.onnx_format import convert as onnx_format
 from charrnn_export.targets import Target, choose
@@ -31,7 +30,7 @@ COST = 1.0
 """The tiny models are all surprise: what lower precision costs them says nothing of a trained one."""
 
 
-def original(tiny):
+def source_of(tiny):
     return ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out)
 
 
@@ -39,7 +38,7 @@ def original(tiny):
 def everything(tiny, tmp_path_factory):
     """A bundle of each tiny model with all there is; not to be written to."""
     folder = tmp_path_factory.mktemp("everything") / tiny.name
-    export_bundle(original(tiny), folder, TARGETS, max_cost=COST)
+    export_bundle(source_of(tiny), folder, TARGETS, max_cost=COST)
     return folder
 
 
@@ -55,7 +54,7 @@ def test_a_bundle_of_everything_lists_the_most_exact_files_first(everything):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_file_verifies_by_itself(everything, name):
     loaded = open_model(everything / name)
-    outcome = bundles.golden.replay(
+    outcome = exporter.golden.replay(
         loaded.step, loaded.description.vocabulary, loaded.description.golden, stop_at_boundary=True
     )
     assert outcome.num_lines == outcome.total_lines == 9  # it was this machine that recorded it
@@ -86,7 +85,7 @@ def test_the_text_of_a_file_does_not_depend_on_the_batch(everything, name):
 
 
 def test_a_second_export_of_everything_gives_the_same_bytes(everything, tiny, tmp_path):
-    export_bundle(original(tiny), tmp_path / "again", TARGETS, max_cost=COST)
+    export_bundle(source_of(tiny), tmp_path / "again", TARGETS, max_cost=COST)
     for path in everything.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -100,7 +99,7 @@ def test_the_held_out_sample_costs_what_the_manifest_says(everything, tiny):
 
 def test_held_out_lines_stay_at_home_where_that_is_asked_for(tiny, tmp_path):
     for name, share in (("shared", True), ("kept", False)):
-        export_bundle(original(tiny), tmp_path / name, choose(["npz"], []), share_held_out=share)
+        export_bundle(source_of(tiny), tmp_path / name, choose(["npz"], []), share_held_out=share)
     assert read_manifest(tmp_path / "shared").held_out_sample is not None
     assert read_manifest(tmp_path / "kept").held_out_sample is None
     line = tiny.vocabulary.decode(max(tiny.held_out, key=len))
@@ -136,7 +135,7 @@ def test_low_precision_keeps_its_matrices_in_few_bytes():
 
 def test_a_file_that_costs_too_much_is_not_written_and_the_message_says_what_would_do(tiny_two, tmp_path):
     with pytest.raises(ParityError) as caught:
-        export_bundle(original(tiny_two), tmp_path / "bundle", [Target("tflite", "int4")], max_cost=1e-4)
+        export_bundle(source_of(tiny_two), tmp_path / "bundle", [Target("tflite", "int4")], max_cost=1e-4)
     message = str(caught.value)
     assert message.startswith("model.int4.tflite: bits per character on 5 held-out lines: differ by ")
     assert "allowed are 1e-04 (--max-cost); fp16 would do, which differs by " in message
@@ -144,7 +143,7 @@ def test_a_file_that_costs_too_much_is_not_written_and_the_message_says_what_wou
 
 
 def test_full_precision_is_not_loosened_by_the_accepted_cost(tiny_one, tmp_path):
-    export_bundle(original(tiny_one), tmp_path / "bundle", [Target("onnx")], max_cost=1.0)
+    export_bundle(source_of(tiny_one), tmp_path / "bundle", [Target("onnx")], max_cost=1.0)
     tolerance = read_manifest(tmp_path / "bundle").files["model.onnx"].parity["tolerance"]
     assert (tolerance["one_step"], tolerance["bits_per_character"]) == (1e-5, 1e-3)
 
@@ -210,11 +209,11 @@ FAULTS = (zeroed, twice, another_vocabulary, cell_and_output_swapped)
 def test_a_planted_fault_is_caught_and_nothing_is_written(tiny, tmp_path, monkeypatch, target, fault):
     writer = WRITERS[target.format]
     faulty = Writer(
-        lambda source, wanted: writer.draft(replace(source, weights=fault(source.weights)), wanted), writer.open
+        lambda source, kind: writer.draft(replace(source, weights=fault(source.weights)), kind), writer.open
     )
-    monkeypatch.setattr(bundles, "WRITERS", {target.format: faulty})
+    monkeypatch.setattr(exporter, "WRITERS", {target.format: faulty})
     with pytest.raises(ParityError) as caught:
-        export_bundle(original(tiny), tmp_path / "bundle", [target], max_cost=COST)
+        export_bundle(source_of(tiny), tmp_path / "bundle", [target], max_cost=COST)
     assert target.file_name in str(caught.value)
     assert not (tmp_path / "bundle").exists()
     assert "one step from " in str(caught.value)

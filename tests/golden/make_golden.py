@@ -51,8 +51,8 @@ def tiny_model(name: str) -> Tiny:
     """Return a tiny model by its name."""
     units = UNITS[name]
     weights = tiny_weights(units)
-    held_out = Quantiles.measure(NumpyStep(weights), [VOCABULARY.encode(line) for line in HELD_OUT])
-    return Tiny(name, weights, Description(VOCABULARY, units, training=TRAINING, held_out=held_out))
+    quantiles = Quantiles.measure(NumpyStep(weights), [VOCABULARY.encode(line) for line in HELD_OUT])
+    return Tiny(name, weights, Description(VOCABULARY, units, training=TRAINING, score_quantiles=quantiles))
 
 
 def tiny_weights(units: tuple[int, ...], seed: int = 1) -> StepWeights:
@@ -80,9 +80,9 @@ def main() -> None:
 
     for name in UNITS:
         tiny = tiny_model(name)
-        original = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out, TRAINING_LINES)
-        export_bundle(original, GOLDEN / name, choose([], []))
-    export_bundle(original, GOLDEN / LOOP, choose([], [], generate=True))
+        source = ExportSource(tiny.weights, tiny.step, tiny.description, tiny.held_out, TRAINING_LINES)
+        export_bundle(source, GOLDEN / name, choose([], []))
+    export_bundle(source, GOLDEN / LOOP, choose([], [], generate=True))
 
 
 if __name__ == "__main__":

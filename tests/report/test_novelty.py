@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from charrnn.datasets.batches import Lines
 from charrnn.datasets.split import Split
-from charrnn.report.novelty import NUM_SAMPLES, Taught, code_points, edit_distances, interval, measure
+from charrnn.report.novelty import NUM_SAMPLES, NearestLine, code_points, edit_distances, interval, measure
 from charrnn.runs.finished import read_finished_run
 
 TEXTS = st.text("abé", max_size=7)
@@ -33,14 +33,14 @@ def test_distances_are_those_of_the_definition(text: str, lines: list[str]) -> N
 
 @given(TEXTS, LISTS)
 def test_the_nearest_line_is_the_first_of_the_nearest(text: str, lines: list[str]) -> None:
-    near = Taught(lines).nearest(text)
+    near = NearestLine(lines).find(text)
     distances = [levenshtein(text, line) for line in lines]
     assert (near.text, near.line, near.distance) == (text, lines[distances.index(min(distances))], min(distances))
 
 
 def test_a_nearer_line_of_quite_another_length_is_found() -> None:
     lines = ["bbbbbbbb", "a" * 14]
-    assert Taught(lines).nearest("aaaaaaaa").distance == 6
+    assert NearestLine(lines).find("aaaaaaaa").distance == 6
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 1000), (1000, 1000), (3, 10), (500, 1000)])

@@ -16,7 +16,8 @@ from charrnn.report import html
 from charrnn.report.plots import Curves, Shares, as_png, as_svg
 from charrnn.report.write import write_report
 from charrnn.runs.finished import read_history
-from charrnn.runs.results import HistoryRow, figures
+from charrnn.runs.results import HistoryRow
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.errors import ModelFileError, OperationError
 
 WITHOUT_END = {"meta", "br", "hr", "img"}
@@ -66,8 +67,8 @@ def with_baseline(run: Path, test_nats: float) -> Path:
         "model": "interpolated Kneser-Ney",
         "order": 5,
         "num_counts": 1234,
-        "validation": figures(1.8),
-        "test": figures(test_nats, 0.05),
+        "validation": Loss(1.8).to_json(),
+        "test": Loss(test_nats, 0.05).to_json(),
         "difference": {"nats": 2 - test_nats, "percent": 100 * (2 / test_nats - 1), "standard_error_percent": 1.0},
     }
     (run / "training.json").write_text(json.dumps({**training, "baseline": baseline}), "utf-8")

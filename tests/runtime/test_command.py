@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from charrnn_runtime import load
+from charrnn_runtime.cli.main import all_options
 
 FORBIDDEN = ("tensorflow", "keras", "onnx", "tf2onnx", "typer", "matplotlib", "charrnn", "charrnn_export")
 IMPORTS = """
@@ -143,6 +144,21 @@ USAGE = [
 @pytest.mark.parametrize(("words", "parts"), USAGE, ids=lambda value: " ".join(value))
 def test_bad_usage_is_one_line_on_stderr_and_exit_code_2(runtime_command, bundle, words, parts):
     one_line_error(runtime_command("sample", bundle, *words), *parts)
+
+
+RANGED = [
+    (command, one.spellings[-1])
+    for command in ("sample", "score", "complete", "benchmark")
+    for one in all_options(command)
+    if one.legal.limits and not (isinstance(one.legal.read, type) and one.legal.accepts(one.legal.read("-1")))
+]
+
+
+@pytest.mark.parametrize(("command", "option"), RANGED)
+def test_a_value_outside_the_range_that_help_shows_is_refused(runtime_command, bundle, tmp_path, command, option):
+    (tmp_path / "lines.txt").write_text("dries\n", encoding="utf-8")
+    words = {"score": [tmp_path / "lines.txt"], "complete": ["d"]}.get(command, [])
+    one_line_error(runtime_command(command, bundle, *words, f"{option}=-1"), "expected", "-1")
 
 
 @pytest.mark.parametrize("words", [[], ["samples"], ["train", "x"], ["--version-of-what"]], ids=str)

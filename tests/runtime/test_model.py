@@ -67,7 +67,7 @@ def test_the_percentile_counts_the_held_out_lines_that_are_no_more_surprising(ti
         expected = 100 * np.count_nonzero(scores <= nats) / 1000
         assert lines.percentile(nats) == pytest.approx(expected, abs=0.2)
     measured = Quantiles.measure(tiny.step, tiny.held_out)
-    assert measured == tiny.description.held_out
+    assert measured == tiny.description.score_quantiles
     assert measured.num_lines == len(tiny.held_out)
 
 
@@ -80,8 +80,8 @@ def test_many_held_out_lines_of_one_score_have_one_percentile():
 
 def test_the_files_of_a_bundle_carry_the_held_out_scores(model):
     [score] = model.score(["dries"])
-    assert score.percentile == pytest.approx(model.description.held_out.percentile(score.nats_per_character))
-    without = replace(model, description=replace(model.description, held_out=None))
+    assert score.percentile == pytest.approx(model.description.score_quantiles.percentile(score.nats_per_character))
+    without = replace(model, description=replace(model.description, score_quantiles=None))
     assert without.score(["dries"])[0].percentile is None
 
 
@@ -91,7 +91,7 @@ def test_the_files_of_a_bundle_carry_the_held_out_scores(model):
     ids=["cut", "turned round", "a word", "an object"],
 )
 def test_held_out_scores_that_were_changed_are_refused(tiny, change):
-    value = json.loads(json.dumps(tiny.description.held_out.to_json()))
+    value = json.loads(json.dumps(tiny.description.score_quantiles.to_json()))
     with pytest.raises(ModelFileError, match="held-out scores: expected"):
         Quantiles.from_json({**value, "nats_per_character": change(value["nats_per_character"])})
 

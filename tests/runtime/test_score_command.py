@@ -5,10 +5,17 @@ import gzip
 import io
 import json
 import math
+import os
+import pty
+import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
-from charrnn_runtime import load
+from charrnn_runtime import LineScore, load
+from charrnn_runtime.cli.shading import legend, shaded
 
 LINES = ["dries", "Aden", "", "sésé", "rrrrr"]
 
@@ -132,18 +139,18 @@ def test_an_empty_file_is_no_lines(runtime_command, bundle, tmp_path):
 
 
 BAD = [
-    ("a.txt", b"dries\nd\xff\n", [], ["a.txt", "near line", "not UTF-8"]),
-    ("a.txt", "dries\nAß\n".encode(), [], ["line 2: unknown character 'ß'", "skip"]),
-    ("a.csv", b"id,name\n1,Aden\n", [], ["2 columns", "'id', 'name'", "--column"]),
-    ("a.csv", b"id,name\n1,Aden\n", ["--column", "nam"], ["no column 'nam'", "'id', 'name'"]),
+    ("a.txt", b"dries\nd\xff\n", [], ["a.txt", "line 2 is not UTF-8"]),
+    ("a.txt", "dries\nAß\n".encode(), [], ["a.txt: line 2: unknown character 'ß'", "skip"]),
+    ("a.csv", b"id,name\n1,Aden\n", [], ["2 columns", "1 'id', 2 'name'", "Give column"]),
+    ("a.csv", b"id,name\n1,Aden\n", ["--column", "nam"], ["no column 'nam'", "1 'id', 2 'name'"]),
     ("a.csv", b"id,name\n1,Aden\n", ["--column", "3"], ["no column '3'", "from 1 to 2"]),
-    ("a.csv", b'id,name\n1,"A\nd"\n', ["--column", "name"], ["line 1: expected one line", "newline"]),
-    ("a.jsonl", b'{"name": "A"}\n', [], ["line 1", "expected a JSON string", "--field"]),
-    ("a.jsonl", b'"A"\n{\n', [], ["line 2: expected JSON"]),
-    ("a.jsonl", b'{"name": 3}\n', ["--field", "name"], ["line 1: expected a JSON string"]),
-    ("a.jsonl", b'{"name": "A"}\n', ["--field", "nam"], ["expected JSON with the field 'nam'"]),
-    ("a.txt", b"A\n", ["--column", "1"], ["--column '1' was given, but", "read as lines"]),
-    ("a.txt.gz", gzip.compress(b"Aden\n" * 5000, mtime=0)[:-30], [], ["a.txt.gz cannot be read to its end"]),
+    ("a.csv", b'id,name\n1,"A\nd"\n', ["--column", "name"], ["line 2: an item holds a newline"]),
+    ("a.jsonl", b'{"name": "A"}\n', [], ["line 1", "expected a JSON string", "Give field"]),
+    ("a.jsonl", b'"A"\n{\n', [], ["line 2 is not JSON"]),
+    ("a.jsonl", b'{"name": 3}\n', ["--field", "name"], ["line 1: the field 'name' is not a string"]),
+    ("a.jsonl", b'{"name": "A"}\n', ["--field", "nam"], ["line 1: the field 'nam' is missing"]),
+    ("a.txt", b"A\n", ["--column", "1"], ["column '1' was given, but", "read as one item a line"]),
+    ("a.txt.gz", gzip.compress(b"Aden\n" * 5000, mtime=0)[:-30], [], ["a.txt.gz is damaged gzip data"]),
     ("a.txt", b"A\n", ["--above", "101"], ["percentile from 0 to 100", "101"]),
 ]
 
@@ -157,8 +164,8 @@ def test_a_file_that_cannot_be_scored_is_one_line_on_stderr(
 
 
 def test_a_file_that_is_not_there_is_one_line_on_stderr(runtime_command, bundle, tmp_path):
-    one_line_error(runtime_command("score", bundle, tmp_path / "absent.txt"), "absent.txt cannot be read")
-    one_line_error(runtime_command("score", bundle, tmp_path), "cannot be read")
+    one_line_error(runtime_command("score", bundle, tmp_path / "absent.txt"), "absent.txt does not exist")
+    one_line_error(runtime_command("score", bundle, tmp_path), "is a folder")
 
 
 def test_the_newest_run_scores_when_no_model_is_named(runtime_command, bundle, text_file, tmp_path):
@@ -168,3 +175,53 @@ def test_the_newest_run_scores_when_no_model_is_named(runtime_command, bundle, t
     bundle.rename(run / "bundle")
     done = runtime_command("score", text_file, cwd=tmp_path)
     assert len(done.stdout.splitlines()) == 5
+
+
+# the bits of each character as colours
+
+
+def on_a_terminal(*words, **variables):
+    """Stdout of a command that writes to a terminal, and its stderr."""
+    master, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "", **variables}
+    command = [sys.executable, "-m", "charrnn_runtime", *map(str, words)]
+    done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, env=environment, check=True, timeout=60)
+    os.close(terminal)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    return shown.replace("\r\n", "\n"), done.stderr.decode()
+
+
+def test_characters_are_shaded_on_a_terminal_and_the_scale_is_said_once(bundle, text_file, scores):
+    shown, messages = on_a_terminal("score", bundle, text_file, "--characters")
+    rows = [row.split("\t") for row in shown.splitlines()]
+    assert [re.sub(r"\x1b\[[0-9;]*m", "", row[-1]) for row in rows] == [f"{line}⏎" for line in LINES]
+    assert [row[:2] for row in rows] == [[f"{one.bits_per_character:.3f}", f"{one.percentile:.1f}"] for one in scores]
+    assert [row[-1] for row in rows] == [shaded(one) for one in scores]
+    assert messages.splitlines()[0] == legend()
+    assert messages.count("bits a character:") == 1
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_without_colours_gets_the_numbers(bundle, text_file, runtime_command, variables):
+    shown, messages = on_a_terminal("score", bundle, text_file, "--characters", **variables)
+    assert shown == runtime_command("score", bundle, text_file, "--characters").stdout
+    assert "\x1b" not in shown + messages
+
+
+def test_json_is_never_shaded(bundle, text_file, runtime_command):
+    shown, messages = on_a_terminal("score", bundle, text_file, "--characters", "--json")
+    assert shown == runtime_command("score", bundle, text_file, "--characters", "--json").stdout
+    assert "\x1b" not in shown + messages
+
+
+def test_control_characters_are_escaped_between_the_colours():
+    score = LineScore("a\x1b[2J\u202e", -np.full(7, 3 * np.log(2)), None)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shaded(score))
+    assert plain == "a\\x1b[2J\\u202e⏎"
+
+
+def test_more_bits_have_another_colour():
+    colours = {shaded(LineScore("a", -np.array([bits, 0.5]) * np.log(2), None)) for bits in (0.5, 1.5, 3, 5, 7, 9, 15)}
+    assert len(colours) == 7
+    assert shaded(LineScore("a", -np.array([0.5, 0.5]) * np.log(2), None)) == "a⏎"

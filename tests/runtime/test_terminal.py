@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from charrnn_runtime.cli.terminal import escaped
+from charrnn_runtime.core.escape import escaped
 
 CONTROLS = "\x00\x07\x1b[2J\x7f\x9b\u2028\u202e\u2066"
 HARMLESS = "👩\u200d👩\u200d👧 e\u0301 שלום 東京 नि\u200c \u200e"
@@ -64,6 +64,7 @@ def test_scored_lines_with_control_characters_are_escaped_on_a_terminal_and_raw_
     assert code == 0
     assert "dries\\x1b[2J\\u202e" in shown
     assert "A\\x07den" in shown
+    assert "\tA\\x07den" in shown  # columns stay columns
     assert "\x1b" not in shown
     piped = runtime_command(*words).stdout
     assert "dries\x1b[2J\u202e\n" in piped

@@ -18,7 +18,7 @@ from charrnn.evaluation.scores import Scores
 from charrnn.options import TrainingOptions
 from charrnn.runs.config import RunConfig
 from charrnn.runs.directory import TRAINING, Run
-from charrnn.runs.results import TrainingResult, baseline_record
+from charrnn.runs.results import TrainingResult, baseline_results
 from charrnn.training import job as job_module
 from charrnn.training.job import TrainingJob
 from charrnn.training.recipe import resolve
@@ -121,7 +121,7 @@ def test_an_interrupt_while_counting_puts_the_run_back_that_was_there(
 def test_the_summary_says_plainly_whether_the_network_beats_counting(factors: tuple[float, ...], sentence: str) -> None:
     baseline = count_lines(LineDataset(SPLIT, VOCABULARY))
     network = Scores(baseline.test.nats * np.array(factors), baseline.test.characters)
-    rows = baseline_rows(baseline_record(baseline, network))
+    rows = baseline_rows(baseline_results(baseline, network))
     assert pytest.approx(math.log(2) * float(rows["baseline"].split()[0]), abs=1e-3) == baseline.test.mean_nats
     assert f"Kneser-Ney {baseline.model.order}-gram, {baseline.model.num_counts:,} counts" in rows["baseline"]
     assert re.search(sentence, rows["difference"]), rows["difference"]

@@ -46,7 +46,7 @@ def test_the_first_worker_is_the_chief_unless_there_is_one() -> None:
         (environment(HOSTS, index=None), "received None"),
     ],
 )
-def test_a_wrong_one_is_named_in_one_line(config: dict[str, str], message: str) -> None:
+def test_a_wrong_tf_config_is_named_in_one_line(config: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
         Cluster.from_environment(config)
     assert "it looks like" in str(raised.value)
@@ -55,8 +55,9 @@ def test_a_wrong_one_is_named_in_one_line(config: dict[str, str], message: str) 
 def test_the_environment_decides_unless_the_user_does() -> None:
     assert Distribution.choose(None, {}) == Distribution("alone")
     assert Distribution.choose("mirrored", {}) == Distribution("mirrored")
-    helper = Distribution.choose(None, environment(HOSTS, index=1))
-    assert (helper.name, helper.is_helper) == ("multiworker", True)
+    worker = Distribution.choose(None, environment(HOSTS, index=1))
+    assert (worker.name, worker.is_chief) == ("multiworker", False)
+    assert Distribution.choose(None, environment(HOSTS)).is_chief
     with pytest.raises(InputError, match="expected the workers' addresses for --distribute multiworker"):
         Distribution.choose("multiworker", {})
     with pytest.raises(InputError, match="with 2 workers; leave one of the two out"):
@@ -65,7 +66,7 @@ def test_the_environment_decides_unless_the_user_does() -> None:
         Distribution.choose("horovod", {})
 
 
-def test_a_helper_has_a_folder_of_its_own_that_does_not_stay() -> None:
+def test_a_worker_has_a_folder_of_its_own_that_is_removed_at_the_end() -> None:
     with Distribution.choose(None, environment(HOSTS, index=1)).scratch() as folder:
         assert folder is not None
         (folder / "splits").mkdir()
@@ -75,7 +76,7 @@ def test_a_helper_has_a_folder_of_its_own_that_does_not_stay() -> None:
 
 
 @pytest.mark.parametrize(("size", "near"), [(7, "6 or 9"), (2, "3")])
-def test_a_batch_that_cannot_be_shared_out_names_the_nearest_sizes(size: int, near: str) -> None:
+def test_a_batch_that_cannot_be_divided_names_the_nearest_sizes(size: int, near: str) -> None:
     with pytest.raises(InputError, match=f"a multiple of 3, .* received {size}; pass --batch-size {near}$"):
         check_batch_size(size, 3)
 
@@ -84,13 +85,13 @@ def test_parts_are_added_up_in_their_order() -> None:
     def compute(weights: Sequence[int], number: int) -> tuple[int, list[int], tuple[int]]:
         return number, [weight * number for weight in weights], (-number,)
 
-    assert SingleProcess(3).share(compute)([10, 100], [(1,), (2,), (3,)]) == (6, [60, 600], [(-1,), (-2,), (-3,)])
-    assert SingleProcess(1).share(compute)([10], [(4,)]) == (4, [40], [(-4,)])
+    assert SingleProcess(3).distribute(compute)([10, 100], [(1,), (2,), (3,)]) == (6, [60, 600], [(-1,), (-2,), (-3,)])
+    assert SingleProcess(1).distribute(compute)([10], [(4,)]) == (4, [40], [(-4,)])
 
 
-def test_one_alone_has_all_rows_and_decides_alone() -> None:
+def test_a_single_process_computes_all_rows_and_decides_alone() -> None:
     assert SingleProcess(1).rows(6) == [slice(0, 6)]
     assert SingleProcess(2).rows(6) == [slice(0, 3), slice(3, 6)]
     assert SingleProcess(2).rows(5) == [slice(0, 5)]
     assert SingleProcess().broadcast_number(lambda: 2.5) == 2.5
-    assert [SingleProcess().stops(wanted) for wanted in (True, False)] == [True, False]
+    assert [SingleProcess().stops(asked) for asked in (True, False)] == [True, False]

@@ -90,7 +90,7 @@ def test_gradients_of_a_later_window_are_those_of_keras_from_that_state(sizes: M
 
 
 def drawn(dropout: Dropout, sizes: ModelSizes, batch_size: int, seed: int, step: int) -> dict[str, NDArray[np.uint8]]:
-    masks = dropout.apart(dropout.draw(sizes, batch_size, seed, step), sizes, batch_size)
+    masks = dropout.unpack(dropout.draw(sizes, batch_size, seed, step), sizes, batch_size)
     return {name: np.array(mask) for name, mask in masks.items()}
 
 

@@ -13,7 +13,7 @@ from charrnn.datasets.split import GivenSplits, split_lines
 from charrnn.options import TrainingOptions
 from charrnn.runs.config import CONFIG, read_config
 from charrnn.training.job import TrainingJob
-from charrnn_runtime.core.line_files import ReadOptions
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.errors import InputError, ModelFileError
 
 TENTHS: dict[str, Any] = {"seed": 0, "validation_share": 0.1, "test_share": 0.1, "max_held_out": 1000}

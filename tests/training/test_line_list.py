@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from charrnn.datasets import line_list as line_list_module
 from charrnn.datasets.line_list import LineList, embedded_list_path, make_line_list, read_line_list
 from charrnn.datasets.split import check_trainable, split_lines
-from charrnn_runtime.core.line_files import BLANKS, ReadOptions
+from charrnn_runtime.core.line_files import BLANKS
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.vocabulary import TextRule
 from charrnn_runtime.errors import InputError, OperationError
 
@@ -967,8 +968,8 @@ def test_lines_of_a_program_are_a_list_with_the_digest_of_their_file(write: Writ
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (3, "item 2: expected a string, received int 3"),
-        (None, "item 2: expected a string, received NoneType None"),
+        (3, "item 2: expected a string, received int '3'"),
+        (None, "item 2: expected a string, received NoneType 'None'"),
         ("a\nb", "item 2: expected text on one line, received 'a\\\\nb'"),
         ("x" * 2001, "item 2 is longer than 2,000 characters"),
         ("a\ud800", "item 2: expected text on one line"),

@@ -14,7 +14,7 @@ from charrnn.evaluation.scores import Scores
 from charrnn.options import TrainingOptions
 from charrnn.runs.config import CONFIG, RunConfig, read_config
 from charrnn.runs.directory import HISTORY, SPLITS, TRAINING, Run
-from charrnn.runs.results import HistoryRow, TrainingResult, figures
+from charrnn.runs.results import HistoryRow, TrainingResult
 from charrnn.training.recipe import resolve
 from charrnn_runtime.bundle.locate import RUN_WEIGHTS, read_run
 from charrnn_runtime.core.vocabulary import Vocabulary
@@ -201,7 +201,3 @@ def test_a_run_that_died_before_it_had_weights_is_replaced_without_a_question(tm
 
 def replace_key(run: Run, name: str, value: object) -> dict[str, object]:
     return run.config.to_json() | {"options": run.config.options.to_json() | {name: value}}
-
-
-def test_figures_of_a_hopeless_model_are_finite() -> None:
-    assert math.isfinite(figures(1e9)["perplexity"])

@@ -146,15 +146,15 @@ class Stopper(Silent):
     """Interrupts at the n-th evaluation, and remembers what it is told of stages."""
 
     def __init__(self, at: int = -1) -> None:
-        self._left, self.stages = at, list[str]()
+        self._left, self.announced = at, list[str]()
 
     def progress(self, progress: Progress) -> None:
         self._left -= progress.evaluated
         if not self._left:
             raise KeyboardInterrupt
 
-    def stage(self, sentence: str) -> None:
-        self.stages.append(sentence)
+    def announce(self, sentence: str) -> None:
+        self.announced.append(sentence)
 
 
 def prepare(folder: Path, name: str, *, resume: bool = False) -> TrainingJob:
@@ -168,7 +168,7 @@ def prepare(folder: Path, name: str, *, resume: bool = False) -> TrainingJob:
 def test_a_taught_run_records_its_teacher_and_goes_on_from_any_stage(tmp_path: Path) -> None:
     listener = Stopper()
     prepare(tmp_path, "whole").carry_out(listener)
-    assert [stage.partition(":")[0] for stage in listener.stages] == ["first a teacher", "the teacher"]
+    assert [stage.partition(":")[0] for stage in listener.announced] == ["first a teacher", "the teacher"]
     description, _ = read_run(tmp_path / "whole")
     assert 0 <= description.training["teacher"]["weight_of_counts"] <= 1
     assert description.training["steps"] == 40

@@ -19,7 +19,7 @@ from charrnn.datasets.token_file import TokenFile, take, write_tokens
 from charrnn.evaluation.evaluate import in_pieces, text_log_probabilities
 from charrnn.options import TrainingOptions
 from charrnn_runtime.core import source_files
-from charrnn_runtime.core.line_files import ReadOptions
+from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.step import NumpyStep
 from charrnn_runtime.core.vocabulary import TextRule, Vocabulary
 from charrnn_runtime.errors import InputError, ModelFileError

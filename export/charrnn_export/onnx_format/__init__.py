@@ -1,1 +1,1 @@
-"""Export to ONNX."""
+"""Conversion to ONNX: the step, its lower precisions, and the generator around it."""

@@ -1,4 +1,4 @@
-"""Weights to ONNX bytes. The one module that knows tf2onnx, whose upkeep is uncertain."""
+"""Weights to ONNX bytes. This is the only module that imports tf2onnx, which is looking for a maintainer."""
 
 import contextlib
 import logging
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 import onnx
 import tf2onnx
 
-from charrnn_export.onnx_format import generate
 from charrnn_export.onnx_format import precision as onnx_precision
+from charrnn_export.onnx_format.generate import generator_model
 from charrnn_export.targets import OPSET
 from charrnn_export.tf_graph.step import input_signature, step_function
 from charrnn_runtime.core.signature import Precision
@@ -18,18 +18,20 @@ BATCH = "batch"
 
 
 def convert(weights: StepWeights, precision: Precision = "fp32") -> bytes:
-    """Return the step as an ONNX model, opset 17 and IR version 8, checked by onnx's own checker."""
+    """Return the step as an ONNX model, opset 17 and IR version 8, checked by onnx's checker."""
     return _checked(_PRECISIONS[precision](step_model(weights)))
 
 
 def convert_generate(weights: StepWeights, *, stop_at_boundary: bool) -> bytes:
-    """Return the whole loop as an ONNX model, with weights of its own at full precision; checked by onnx's own checker.
+    """Return the generator as an ONNX model with its own weights at full precision, checked by onnx's checker.
 
     Args:
-        weights: The numbers of the step.
+        weights: The weights of the step.
         stop_at_boundary: Whether a drawn token 0 ends a row.
     """
-    return _checked(generate.around(step_model(weights), stop_at_boundary=stop_at_boundary))
+    return _checked(
+        generator_model(step_model(weights), weights.vocab_size, weights.units, stop_at_boundary=stop_at_boundary)
+    )
 
 
 def _checked(model: onnx.ModelProto) -> bytes:
@@ -46,7 +48,7 @@ _PRECISIONS: Mapping[Precision, Callable[[onnx.ModelProto], onnx.ModelProto]] = 
 
 
 def step_model(weights: StepWeights) -> onnx.ModelProto:
-    """Return the step at full precision, as tf2onnx writes it, tidied."""
+    """Return the step at full precision, as tf2onnx converts it, without what varies or is not used."""
     with _quiet_tf2onnx():
         model, _ = tf2onnx.convert.from_function(
             step_function(weights), input_signature=input_signature(weights), opset=OPSET
@@ -55,7 +57,7 @@ def step_model(weights: StepWeights) -> onnx.ModelProto:
 
 
 def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give the batch axis its name and leave out what varies from one conversion to the next or is not used."""
+    """Name the batch axis; remove what varies from one conversion to the next or is not used."""
     graph = model.graph
     graph.name, graph.doc_string = "charrnn_step", ""
     for value in (*graph.input, *graph.output):

@@ -1,67 +1,176 @@
-"""The whole loop as an ONNX graph: a Loop around the nodes of the step, each turn drawing a token.
+"""The generator as an ONNX graph: a Loop around the nodes of the step, in which each turn draws a token a row.
 
-The rule is that of `charrnn_runtime.sampling.draw`, in float64 as there, so that the text is the host's. Only standard
-operators of opset 17 are used. The weights stand once, outside of the loop, which sees them from within.
+The rule is that of `charrnn_runtime.sampling.draw`, in float64 as there, so that the text is the one the host draws.
+Only standard operators of opset 17 are used. The weights are constants of the outer graph, which the loop's body sees.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from string import Template
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
-from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx import GraphProto, NodeProto
 from onnx.numpy_helper import from_array
+from onnx.parser import parse_model
 
 from charrnn_export.targets import OPSET
-from charrnn_runtime.core.signature import GENERATE_NAME, generate_signature
+from charrnn_runtime.core.signature import generate_signature
 from charrnn_runtime.core.step import state_names
 
-_TYPES = {
-    "int32": TensorProto.INT32,
-    "int64": TensorProto.INT64,
-    "float32": TensorProto.FLOAT,
-    "float64": TensorProto.DOUBLE,
-    "bool": TensorProto.BOOL,
-}
-_IR_VERSION = 8
+_GENERATOR = Template("""<ir_version: 8, opset_import: ["" : $opset], producer_name: "charrnn">
+charrnn_generate ($inputs) => ($outputs)
+{
+  # Greedy keeps the one best token at temperature 1. An option that is off keeps every token; p is 2 then, twice the
+  # sum, so that rounding leaves nothing out.
+  greedy = LessOrEqual (temperature, zero)
+  divisor = Where (greedy, one, temperature)
+  has_k = Greater (top_k, false)
+  k_if_drawn = Where (has_k, top_k, vocab_size)
+  k = Where (greedy, true, k_if_drawn)
+  has_p = Less (top_p, one)
+  p = Where (has_p, top_p, two)
+  has_few = Less (k, vocab_size)
+  filters = Or (has_few, has_p)
+  uniforms_below_one = Min (uniforms, below_one)
+
+  width = Shape <end = 2, start = 1> (uniforms)
+  steps = Squeeze (width)
+  batch_size = Shape (token)
+  all_alive = Expand (true, batch_size)
+  last_drawn, alive, $states_end, by_step = Loop <body = $body> (steps, begin, token, all_alive, $states)
+
+  # Columns that were not reached are 0, and so are the states of rows that ended.
+  by_row = Transpose <perm = [1, 0]> (by_step)
+  reached = Shape <end = 2, start = 1> (by_row)
+  missing = Sub (width, reached)
+  pads = Concat <axis = 0> (rows, rows, rows, missing)
+  tokens = Pad (by_row, pads, false)
+  alive_float = Cast <to = 1> (alive)
+  alive_rows = Unsqueeze (alive_float, columns)
+  $states_out
+}""")
+
+_BODY = Template("""one_character (
+    int64 turn, bool condition, int32[batch] "loop/token", int32[batch] "loop/alive", $states
+  ) => (bool goes_on, int32[batch] drawn, int32[batch] alive_after, $states_out, int32[batch] drawn_column)
+  {
+    highest = ReduceMax <axes = [1]> (logits)
+    logits_double = Cast <to = 11> (logits)
+    highest_double = Cast <to = 11> (highest)
+    below_highest = Sub (logits_double, highest_double)
+    scaled = Div (below_highest, divisor)
+    weights = Exp (scaled)
+    kept = If (filters) <
+      else_branch = everything () => (double[batch, $vocab_size] all_weights) { all_weights = Identity (weights) },
+      then_branch = filtered () => (double[batch, $vocab_size] filtered_weights)
+      {
+        ranked, order = TopK <axis = 1> (weights, whole_vocabulary)
+        within_k = Less (ranks, k)
+        ranked_k = Where (within_k, ranked, zero)
+        up_to = CumSum (ranked_k, column_axis)
+        before = Sub (up_to, ranked_k)
+        sum_k = ReduceSum (ranked_k, columns)
+        share = Mul (sum_k, p)
+        within_p = Less (before, share)
+        ranked_p = Where (within_p, ranked_k, zero)
+        filtered_weights = ScatterElements <axis = 1> (weights, order, ranked_p)
+      }
+    >
+    running = CumSum (kept, column_axis)
+    total = Gather <axis = 1> (running, last_token)
+    column = Unsqueeze (turn, rows)
+    uniform = Gather <axis = 1> (uniforms_below_one, column)
+    target = Mul (uniform, total)
+
+    # Counted from above, so that NaN gives vocab_size, which is no token, and not 0, which ends a line.
+    above = Greater (running, target)
+    above_number = Cast <to = 6> (above)
+    num_above = ReduceSum <keepdims = 0> (above_number, columns)
+    picked = Sub (vocab_size, num_above)
+    $ending
+    drawn_column = Identity (drawn)
+  }""")
+"""One turn, without the nodes of the step, which come before these. Casts are to double (11) and int32 (6)."""
+
+_ENDING_AT_BOUNDARY = """
+    drawn = Mul (picked, "loop/alive")
+    alive_after = Min (drawn, true)
+    any_alive = ReduceMax <keepdims = 0> (alive_after)
+    goes_on = Cast <to = 9> (any_alive)"""
+
+_NEVER_ENDING = """
+    drawn = Identity (picked)
+    alive_after = Identity ("loop/alive")
+    goes_on = Identity (condition)"""
+
+_TYPES = {"int32": "int32", "float32": "float", "float64": "double"}
+"""The types of a signature in the words of ONNX text."""
+
+_INSIDE = "loop/"
+"""Begins the names of tensors in the loop's body: no graph may define a name of the graph that contains it."""
+
 _BELOW_ONE = 1 - 2**-53
 """The greatest float64 below 1: a uniform of 1 would pass every token."""
 
-_WITHIN = "loop/"
-"""Begins the names inside the loop: one graph may not define the names of another that it stands in."""
 
-
-def around(step: onnx.ModelProto, *, stop_at_boundary: bool) -> onnx.ModelProto:
-    """Return the loop around a step; `generate_signature` of the runtime has its names, types and shapes.
+def generator_model(
+    step: onnx.ModelProto, vocab_size: int, units: tuple[int, ...], *, stop_at_boundary: bool
+) -> onnx.ModelProto:
+    """Return the generator of a step; `generate_signature` of the runtime gives its names, types and shapes.
 
     Args:
         step: The step, as `charrnn_export.onnx_format.convert.step_model` returns it.
+        vocab_size: How many tokens it has.
+        units: Units of each layer, the lowest first.
         stop_at_boundary: Whether a drawn token 0 ends a row.
     """
-    units = tuple(
-        value.type.tensor_type.shape.dim[1].dim_value for value in step.graph.input if value.name.startswith("h_")
-    )
-    (logits,) = (value for value in step.graph.output if value.name == "logits")
-    vocab_size = logits.type.tensor_type.shape.dim[1].dim_value
+    model = parse_model(_text(vocab_size, units, stop_at_boundary))
+    _remove_empty_domains(model.graph)
+    (loop,) = (node for node in model.graph.node if node.op_type == "Loop")
+    body = loop.attribute[0].g
     names = state_names(len(units))
-    signature = generate_signature(units, "onnx")
-    body = _one_character(step.graph, names, vocab_size, stop_at_boundary)
-    nodes = [*_options(), *_loop(names, body), *_results(names)]
+    inside = {name: f"{_INSIDE}{name}" for name in ("token", *names, *(f"{name}_out" for name in names))}
+    nodes = [*(_renamed(node, inside) for node in step.graph.node), *body.node]
+    del body.node[:]
+    body.node.extend(nodes)
     constants = (from_array(array, name) for name, array in _constants(vocab_size).items())
-    graph = make_graph(
-        nodes,
-        f"charrnn_{GENERATE_NAME}",
-        [_value(name, **tensor) for name, tensor in signature["inputs"].items()],
-        [_value(name, **tensor) for name, tensor in signature["outputs"].items()],
-        [*step.graph.initializer, *constants],
+    model.graph.initializer.extend([*step.graph.initializer, *constants])
+    return model
+
+
+def _text(vocab_size: int, units: tuple[int, ...], stop_at_boundary: bool) -> str:
+    names, tensors = state_names(len(units)), generate_signature(units, "onnx")
+    sizes = dict(zip(names, (size for size in units for _ in "hc"), strict=True))
+    body = _BODY.substitute(
+        vocab_size=vocab_size,
+        states=", ".join(f'float[batch, {size}] "{_INSIDE}{name}"' for name, size in sizes.items()),
+        states_out=", ".join(f'float[batch, {size}] "{_INSIDE}{name}_out"' for name, size in sizes.items()),
+        ending=_ENDING_AT_BOUNDARY if stop_at_boundary else _NEVER_ENDING,
     )
-    return make_model(graph, opset_imports=[make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="charrnn")
+    return _GENERATOR.substitute(
+        opset=OPSET,
+        inputs=_declarations(tensors["inputs"]),
+        outputs=_declarations(tensors["outputs"]),
+        body=body,
+        states=", ".join(names),
+        states_end=", ".join(f"{name}_end" for name in names),
+        states_out="\n  ".join(f"{name}_out = Mul ({name}_end, alive_rows)" for name in names),
+    )
 
 
-def _value(name: str, dtype: str, shape: Sequence[int | str]) -> ValueInfoProto:
-    return make_tensor_value_info(name, _TYPES[dtype], shape)
+def _declarations(tensors: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return tensors of a signature as ONNX text.
+
+    >>> _declarations({"token": {"dtype": "int32", "shape": ["batch"]}, "top_p": {"dtype": "float64", "shape": []}})
+    'int32[batch] token, double top_p'
+    """
+    shapes = {name: ", ".join(map(str, tensor["shape"])) for name, tensor in tensors.items()}
+    return ", ".join(
+        f"{_TYPES[tensor['dtype']]}{f'[{shapes[name]}]' if shapes[name] else ''} {name}"
+        for name, tensor in tensors.items()
+    )
 
 
 def _constants(vocab_size: int) -> dict[str, NDArray[Any]]:
@@ -83,73 +192,12 @@ def _constants(vocab_size: int) -> dict[str, NDArray[Any]]:
     }
 
 
-def _options() -> list[NodeProto]:
-    """What the scalars say: k and p that mean "all" where they are off; greedy is the best one of temperature 1."""
-    return [
-        make_node("LessOrEqual", ["temperature", "zero"], ["greedy"]),
-        make_node("Where", ["greedy", "one", "temperature"], ["divisor"]),
-        make_node("Greater", ["top_k", "false"], ["has_k"]),
-        make_node("Where", ["has_k", "top_k", "vocab_size"], ["k_if_drawn"]),
-        make_node("Where", ["greedy", "true", "k_if_drawn"], ["k"]),
-        make_node("Less", ["top_p", "one"], ["has_p"]),
-        # Twice the sum, so that rounding leaves nothing out where nothing is to be left out.
-        make_node("Where", ["has_p", "top_p", "two"], ["p"]),
-        make_node("Less", ["k", "vocab_size"], ["has_few"]),
-        make_node("Or", ["has_few", "has_p"], ["filters"]),
-        make_node("Min", ["uniforms", "below_one"], ["uniforms_below_one"]),
-    ]
-
-
-def _loop(names: Sequence[str], body: GraphProto) -> list[NodeProto]:
-    return [
-        make_node("Shape", ["uniforms"], ["width"], start=1, end=2),
-        make_node("Squeeze", ["width"], ["steps"]),
-        make_node("Shape", ["token"], ["batch_size"]),
-        make_node("Expand", ["true", "batch_size"], ["all_alive"]),
-        make_node(
-            "Loop",
-            ["steps", "begin", "token", "all_alive", *names],
-            ["last_drawn", "alive", *(f"{name}_end" for name in names), "by_step"],
-            body=body,
-        ),
-    ]
-
-
-def _results(names: Sequence[str]) -> list[NodeProto]:
-    """Columns that were not reached are 0, and so are the states of rows that ended."""
-    return [
-        make_node("Transpose", ["by_step"], ["by_row"], perm=[1, 0]),
-        make_node("Shape", ["by_row"], ["reached"], start=1, end=2),
-        make_node("Sub", ["width", "reached"], ["missing"]),
-        make_node("Concat", ["rows", "rows", "rows", "missing"], ["pads"], axis=0),
-        make_node("Pad", ["by_row", "pads", "false"], ["tokens"]),
-        make_node("Cast", ["alive"], ["alive_float"], to=TensorProto.FLOAT),
-        make_node("Unsqueeze", ["alive_float", "columns"], ["alive_rows"]),
-        *(make_node("Mul", [f"{name}_end", "alive_rows"], [f"{name}_out"]) for name in names),
-    ]
-
-
-def _one_character(step: GraphProto, names: Sequence[str], vocab_size: int, stop_at_boundary: bool) -> GraphProto:
-    """One turn: the step, the drawing, and whether another turn is needed."""
-    within = {name: f"{_WITHIN}{name}" for name in ("token", *names, *(f"{name}_out" for name in names))}
-    states = {value.name: value for value in (*step.input, *step.output)}
-    nodes = [*step.node, *_drawing(vocab_size), *_ending(stop_at_boundary)]
-    return make_graph(
-        [_renamed(node, within) for node in nodes],
-        "one_character",
-        [
-            _value("turn", "int64", []),
-            _value("condition", "bool", []),
-            *(_value(f"{_WITHIN}{name}", "int32", ["batch"]) for name in ("token", "alive")),
-            *(_value_like(states[name], within[name]) for name in names),
-        ],
-        [
-            _value("goes_on", "bool", []),
-            *(_value(name, "int32", ["batch"]) for name in ("drawn", "alive_after")),
-            *(_value_like(states[f"{name}_out"], within[f"{name}_out"]) for name in names),
-            _value("drawn_column", "int32", ["batch"]),
-        ],
-    )
+def _remove_empty_domains(graph: GraphProto) -> None:
+    """Remove the empty domain that the parser writes into each node; no other converter writes it."""
+    for node in graph.node:
+        node.ClearField("domain")
+        for attribute in node.attribute:
+            _remove_empty_domains(attribute.g)
 
 
 def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
@@ -158,75 +206,3 @@ def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
     changed.input[:] = [names.get(name, name) for name in node.input]
     changed.output[:] = [names.get(name, name) for name in node.output]
     return changed
-
-
-def _value_like(value: ValueInfoProto, name: str) -> ValueInfoProto:
-    changed = ValueInfoProto()
-    changed.CopyFrom(value)
-    changed.name = name
-    return changed
-
-
-def _drawing(vocab_size: int) -> list[NodeProto]:
-    """From `logits` to `picked`, a token a row."""
-    everything = make_graph(
-        [make_node("Identity", ["weights"], ["all_weights"])],
-        "everything",
-        [],
-        [_value("all_weights", "float64", ["batch", vocab_size])],
-    )
-    return [
-        make_node("ReduceMax", ["logits"], ["highest"], axes=[1]),
-        make_node("Cast", ["logits"], ["logits_double"], to=TensorProto.DOUBLE),
-        make_node("Cast", ["highest"], ["highest_double"], to=TensorProto.DOUBLE),
-        make_node("Sub", ["logits_double", "highest_double"], ["below_highest"]),
-        make_node("Div", ["below_highest", "divisor"], ["scaled"]),
-        make_node("Exp", ["scaled"], ["weights"]),
-        make_node("If", ["filters"], ["kept"], then_branch=_filtered(vocab_size), else_branch=everything),
-        make_node("CumSum", ["kept", "column_axis"], ["running"]),
-        make_node("Gather", ["running", "last_token"], ["total"], axis=1),
-        make_node("Unsqueeze", ["turn", "rows"], ["column"]),
-        make_node("Gather", ["uniforms_below_one", "column"], ["uniform"], axis=1),
-        make_node("Mul", ["uniform", "total"], ["target"]),
-        # Counted from above, so that NaN gives vocab_size, which is no token, and not 0, which ends a line.
-        make_node("Greater", ["running", "target"], ["above"]),
-        make_node("Cast", ["above"], ["above_number"], to=TensorProto.INT32),
-        make_node("ReduceSum", ["above_number", "columns"], ["num_above"], keepdims=0),
-        make_node("Sub", ["vocab_size", "num_above"], ["picked"]),
-    ]
-
-
-def _filtered(vocab_size: int) -> GraphProto:
-    """The weights with those set to zero that top_k and top_p leave out."""
-    nodes = [
-        make_node("TopK", ["weights", "whole_vocabulary"], ["ranked", "order"], axis=1),
-        make_node("Less", ["ranks", "k"], ["within_k"]),
-        make_node("Where", ["within_k", "ranked", "zero"], ["ranked_k"]),
-        make_node("CumSum", ["ranked_k", "column_axis"], ["up_to"]),
-        make_node("Sub", ["up_to", "ranked_k"], ["before"]),
-        make_node("ReduceSum", ["ranked_k", "columns"], ["sum_k"]),
-        make_node("Mul", ["sum_k", "p"], ["share"]),
-        make_node("Less", ["before", "share"], ["within_p"]),
-        make_node("Where", ["within_p", "ranked_k", "zero"], ["ranked_p"]),
-        make_node("ScatterElements", ["weights", "order", "ranked_p"], ["filtered_weights"], axis=1),
-    ]
-    return make_graph(nodes, "filtered", [], [_value("filtered_weights", "float64", ["batch", vocab_size])])
-
-
-def _ending(stop_at_boundary: bool) -> list[NodeProto]:
-    """From `picked` to what is drawn, in which rows, and whether to go on."""
-    alive = f"{_WITHIN}alive"
-    if stop_at_boundary:
-        rows = [
-            make_node("Mul", ["picked", alive], ["drawn"]),
-            make_node("Min", ["drawn", "true"], ["alive_after"]),
-            make_node("ReduceMax", ["alive_after"], ["any_alive"], keepdims=0),
-            make_node("Cast", ["any_alive"], ["goes_on"], to=TensorProto.BOOL),
-        ]
-    else:
-        rows = [
-            make_node("Identity", ["picked"], ["drawn"]),
-            make_node("Identity", [alive], ["alive_after"]),
-            make_node("Identity", ["condition"], ["goes_on"]),
-        ]
-    return [*rows, make_node("Identity", ["drawn"], ["drawn_column"])]

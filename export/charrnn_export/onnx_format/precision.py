@@ -1,12 +1,12 @@
-"""A float32 ONNX step to a smaller one: weights kept as float16, or matrices multiplied in 8-bit integers.
+"""A float32 ONNX step to a smaller one: weights stored as float16, or matrices multiplied in 8-bit integers.
 
 Only standard operators of opset 17 are used, so that every runtime can run the result. Two choices, both measured:
 
 Weights are unsigned bytes with the zero point 128. Signed ones saturate in the x86 kernels of machines without VNNI:
-the logits of a step were off by 0.7 there, against 0.05 for unsigned ones, and nothing said so.
+the logits of a step were off by 0.7 there, against 0.05 for unsigned ones, without an error.
 
-What is multiplied is always an h, and no h is larger than 1: it is quantised with the fixed scale 1/127. The usual
-dynamic scale is that of the largest h of the whole batch, so that the text of a sample would depend on its neighbours.
+The matrices are always multiplied with an h, and no h is larger than 1: it is quantised with the fixed scale 1/127. The
+usual dynamic scale is that of the largest h of the whole batch; the text of a sample would depend on its neighbours.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ _ZERO, _H_SCALE = "zero_point", "h_scale"
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep the weights as float16, widened by a Cast that engines carry out once, while loading."""
+    """Store the weights as float16, with a Cast to float32 that engines compute once, while loading."""
     graph, casts = model.graph, []
     for tensor in graph.initializer:
         array = to_array(tensor)
@@ -38,7 +38,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def to_int8_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep the table and the matrices as bytes, and multiply h with the matrices in integers."""
+    """Store the table and the matrices as bytes, and multiply h with the matrices in integers."""
     quantiser = _Quantiser({tensor.name: to_array(tensor) for tensor in model.graph.initializer})
     nodes: list[NodeProto] = []
     for node in model.graph.node:
@@ -52,14 +52,14 @@ def to_int8_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Quantiser:
-    """Rewrites nodes; `constants` are the graph's, the quantised ones in the place of the others."""
+    """Rewrites nodes; `constants` are those of the graph, with quantised arrays in place of the float32 ones."""
 
     def __init__(self, constants: dict[str, NDArray[Any]]) -> None:
         self.constants = constants
         self._quantised: set[str] = set()
 
     def gather(self, node: NodeProto) -> list[NodeProto]:
-        """Rows of bytes, each with its scale."""
+        """Return nodes that look up rows of bytes and multiply each by its scale."""
         table, token = node.input
         (result,) = node.output
         self.constants[f"{table}/int8"], self.constants[f"{table}/scale"] = to_int8(self.constants.pop(table), "rows")
@@ -71,7 +71,7 @@ class _Quantiser:
         ]
 
     def matmul(self, node: NodeProto) -> list[NodeProto]:
-        """An integer product, then one scale a column."""
+        """Return nodes that multiply in integers, then by one scale a column."""
         h, kernel = node.input
         (result,) = node.output
         integers, scale = to_int8(self.constants.pop(kernel), "columns")

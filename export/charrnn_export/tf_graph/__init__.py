@@ -1,1 +1,1 @@
-"""The step and the generator as TensorFlow graphs, which the converters read."""
+"""The step and the generator as TensorFlow graphs, the input of the converters."""

@@ -1,7 +1,7 @@
-"""The step as a TensorFlow graph with its weights as constants: what both converters start from.
+"""The step as a TensorFlow graph with its weights as constants: the input of both converters.
 
-Built from plain arrays, it needs no Keras and no variables (a .tflite made from variables can lose them without an
-error). The only operations are gather, matmul, add, split, sigmoid, tanh and multiply, which every runtime has.
+It is built from plain arrays, without Keras and without variables: a .tflite made from variables can lose them without
+an error. Its only operations are gather, matmul, add, split, sigmoid, tanh and multiply, which every runtime has.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from charrnn_runtime.core.step import Float32, StepWeights, state_names
 
 
 def step_function(weights: StepWeights, *, int8_table: bool = False) -> Any:
-    """Return the step as a `tf.function` of token int32 [batch] and float32 [batch, units] states, named as in DESIGN.
+    """Return the step as a `tf.function` of a token, int32 [batch], and float32 [batch, units] states by name.
 
-    Its result is a dict: logits float32 [batch, vocab_size], and each state name with `_out` behind it.
+    Its result is a dict: `logits`, float32 [batch, vocab_size], and the next states, each named `<state>_out`.
 
     Args:
-        weights: The numbers of the step.
-        int8_table: Whether the input table is kept as bytes with a scale a row, for quantisers that pass it over.
+        weights: The weights of the step.
+        int8_table: Whether the input table is kept as bytes with a scale a row, for quantisers that skip it.
     """
     look_up = _int8_rows(weights.input_table) if int8_table else lambda token: tf.gather(weights.input_table, token)
 
@@ -31,7 +31,7 @@ def step_function(weights: StepWeights, *, int8_table: bool = False) -> Any:
 
 
 def input_signature(weights: StepWeights) -> list[tf.TensorSpec]:
-    """Return the types, shapes and names of the step's inputs, with the batch open."""
+    """Return the types, shapes and names of the step's inputs, for a batch of any size."""
     sizes = [size for size in weights.units for _ in "hc"]
     names = state_names(len(weights.units))
     states = [tf.TensorSpec([None, size], tf.float32, name) for name, size in zip(names, sizes, strict=True)]

@@ -1,1 +1,1 @@
-"""Export to TFLite."""
+"""Conversion to TFLite: the converter, and the flatbuffer that it writes."""

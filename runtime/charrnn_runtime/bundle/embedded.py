@@ -1,18 +1,17 @@
-"""The description and a digest that every exported file carries inside itself.
+"""The description and the digest that are embedded in every exported file.
 
-One file copied to a device must be enough to run it, and to notice that a bit of it has flipped. ONNX has a place for
-it: `metadata_props`, field 14 of a model (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto); since a protocol
-buffer may be written in pieces, ours stand at the end of the file, the digest of all before it last. A .tflite gets a
-small zip archive behind it, as TensorFlow's own metadata does; engines do not look there. An .npz is a zip archive, and
-numpy passes over a member that is no array; the format itself keeps a checksum of each member.
+One file must be enough to run the model on a device, and to notice a flipped bit. ONNX has a field for metadata:
+`metadata_props`, field 14 of a model (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). A protocol buffer may be
+written in pieces, so ours are the last bytes of the file: the description, then the digest of everything before it. A
+.tflite is followed by a small zip archive, as for TensorFlow's own metadata; engines ignore it. An .npz is a zip
+archive, where numpy ignores members that are not arrays and the format has a checksum of each member.
 """
 
+import contextlib
 import io
 import json
-import zipfile
-import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +19,22 @@ from numpy.typing import NDArray
 from charrnn_runtime.core.files import MAX_JSON_BYTES, parse_json, sha256
 from charrnn_runtime.errors import ModelFileError
 
+if TYPE_CHECKING:
+    import zipfile
+
 ONNX_KEY = "charrnn"
 """Key of the description in the ONNX metadata."""
 
 ONNX_DIGEST_KEY = "charrnn.sha256"
-"""Key of the digest of all bytes before it, the last entry of the file."""
+"""Key of the digest of all bytes before it; the last entry of the file."""
 
 MEMBER = "charrnn.json"
-"""Name of the description in the archive that ends a .tflite, and in an .npz."""
+"""Name of the description in the archive behind a .tflite, and in an .npz."""
 
 TFLITE_DIGEST_MEMBER = "charrnn.sha256"
 
 _METADATA_PROPS = 14
 _DIGEST_LENGTH = 64
-
-_ZIP_DAMAGED = (
-    *(zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, ValueError),
-    *(OSError, OverflowError, zlib.error),
-)
 
 
 def attach_to_onnx(model: bytes, description: Mapping[str, Any]) -> bytes:
@@ -47,10 +44,10 @@ def attach_to_onnx(model: bytes, description: Mapping[str, Any]) -> bytes:
 
 
 def check_onnx(data: bytes, name: str) -> None:
-    """Check the digest at the end of an ONNX file; the description itself is read through the engine.
+    """Check the digest at the end of an ONNX file; the engine reads the description.
 
     Raises:
-        ModelFileError: The digest is missing or is not that of the file.
+        ModelFileError: The digest is missing or does not match the file.
     """
     empty = _metadata_entry(ONNX_DIGEST_KEY, b"0" * _DIGEST_LENGTH)
     described, digest = data[: -len(empty)], data[-_DIGEST_LENGTH:]
@@ -60,33 +57,31 @@ def check_onnx(data: bytes, name: str) -> None:
 
 
 def attach_to_tflite(model: bytes, description: Mapping[str, Any]) -> bytes:
-    """Return a TFLite model with a zip archive behind it that holds a description and the model's digest."""
+    """Return a TFLite model, followed by a zip archive of a description and the model's digest."""
     return model + _zip({MEMBER: _compact_json(description), TFLITE_DIGEST_MEMBER: sha256(model).encode()})
 
 
 def detach_from_tflite(data: bytes, name: str) -> tuple[bytes, dict[str, Any]]:
-    """Return the TFLite model and the description behind it, both checked.
+    """Return the TFLite model and the description behind it, after checking both.
 
     Raises:
-        ModelFileError: There is no description, or model or description are damaged.
+        ModelFileError: There is no description, or the model or the description is damaged.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as zipped:
-            member = zipped.getinfo(MEMBER)
-            if member.file_size > MAX_JSON_BYTES:
-                raise ModelFileError(f"{name} is refused: its description claims {member.file_size:,} bytes")
-            description = zipped.read(member)
-            digest = zipped.read(TFLITE_DIGEST_MEMBER).decode("ascii", "replace")
-            model = data[: min(entry.header_offset for entry in zipped.infolist())]
-    except _ZIP_DAMAGED as error:
-        raise _no_description(name, str(error).strip("'")) from error
+    with _open_zip(data, name) as archive:
+        description = _read_description(archive, name)
+        digest = archive.read(TFLITE_DIGEST_MEMBER).decode("ascii", "replace")
+        model = data[: min(entry.header_offset for entry in archive.infolist())]
     _check_digest(model, digest, name)
     return model, parse_json(description, f"the description inside {name}")
 
 
 def write_npz(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> bytes:
     """Return an .npz of some arrays with a description as one more member."""
-    members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
+    members = {}
+    for name, array in arrays.items():
+        content = io.BytesIO()
+        np.save(content, array, allow_pickle=False)
+        members[f"{name}.npy"] = content.getvalue()
     return _zip({**members, MEMBER: _compact_json(description)})
 
 
@@ -96,33 +91,45 @@ def read_npz_description(data: bytes, name: str) -> dict[str, Any]:
     Raises:
         ModelFileError: There is none, or it is damaged.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as zipped:
-            if (size := zipped.getinfo(MEMBER).file_size) > MAX_JSON_BYTES:
-                raise ModelFileError(f"{name} is refused: its description claims {size:,} bytes")
-            description = zipped.read(MEMBER)
-    except _ZIP_DAMAGED as error:
-        raise _no_description(name, str(error).strip("'")) from error
+    with _open_zip(data, name) as archive:
+        description = _read_description(archive, name)
     return parse_json(description, f"the description inside {name}")
 
 
-def _npy(array: NDArray[Any]) -> bytes:
-    content = io.BytesIO()
-    np.save(content, array, allow_pickle=False)
-    return content.getvalue()
+@contextlib.contextmanager
+def _open_zip(data: bytes, name: str) -> Iterator["zipfile.ZipFile"]:
+    """Open the archive in some bytes; whatever is wrong with it in the block is a ModelFileError."""
+    # Not at the top: an .onnx is no archive, and zipfile takes 10 ms to import (measured).
+    import zipfile
+    import zlib
+
+    damaged = (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, RuntimeError, ValueError)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            yield archive
+    except (*damaged, OSError, OverflowError) as error:
+        raise _no_description(name, str(error).strip("'")) from error
+
+
+def _read_description(archive: "zipfile.ZipFile", name: str) -> bytes:
+    if (size := archive.getinfo(MEMBER).file_size) > MAX_JSON_BYTES:
+        raise ModelFileError(f"{name} is refused: its description claims {size:,} bytes")
+    return archive.read(MEMBER)
 
 
 def _zip(members: Mapping[str, bytes]) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
-        for name, content in members.items():
+    import zipfile
+
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        for name, member in members.items():
             # A fixed date, so that the same model gives the same bytes.
-            zipped.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-    return archive.getvalue()
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), member)
+    return content.getvalue()
 
 
 def _compact_json(value: Mapping[str, Any]) -> bytes:
-    # Inside a small model every kilobyte of spaces shows.
+    # Without spaces: in a small model they would be a noticeable part of the file.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 

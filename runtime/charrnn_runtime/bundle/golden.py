@@ -1,70 +1,70 @@
-"""The golden transcript: a short record of what the original model says, which every engine must repeat.
+"""The golden transcript: a short record of a model's output, which every engine must reproduce.
 
-It travels inside every exported file and is replayed on the device by `verify`, with no other reference at hand: a
-greedy line, a few drawn ones, and the log-probability of each of their characters.
+It is embedded in every exported file, and `verify` replays it on the device, where no other reference is at hand: a
+greedy line, a few drawn lines, and the log-probability of each of their characters.
 
-Full precision is held to what the trained model said. A file of lower precision says other lines than that by its
-nature, so it carries a transcript of its own, recorded at export from that very file after it had passed the gate on
-bits per character: what is verified is that the device runs the file as the exporting machine did. With float16
-weights the arithmetic is still float32 and the text must be the same. Integer arithmetic rounds its activations in ways
-that differ from processor to processor, and a value that falls on the other side can turn one drawn character, after
-which the lines have nothing in common; there, the recorded lines are scored character by character within the
-tolerance of the precision, and how many come out alike is told but not required.
+A file of full precision must reproduce the output of the trained model. A file of lower precision draws other lines, so
+it has a transcript of its own, recorded from that file at export after the parity gate accepted it; `verify` then
+checks that the device runs the file as the exporting machine did. With float16 weights the arithmetic is float32, and
+the text must be the same. Integer arithmetic rounds activations differently from processor to processor. One rounding
+can change a drawn character, and the rest of the line after it; so the recorded lines are scored character by
+character within the tolerance of the precision, and the number of identical lines is reported, not required.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from charrnn_runtime.core.files import finite_number, typed, whole_number
 from charrnn_runtime.core.step import Step, zero_state
 from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens, Vocabulary
-from charrnn_runtime.engines.generator import Generator
 from charrnn_runtime.errors import ModelFileError, ParityError
 from charrnn_runtime.sampling.draw import SamplingOptions
-from charrnn_runtime.sampling.random_stream import MAX_SEED, uniform_stream
+from charrnn_runtime.sampling.random_stream import MAX_SEED, Uniforms
 from charrnn_runtime.sampling.sampler import Request, sample_tokens
-from charrnn_runtime.scoring.score import log_probabilities
+
+if TYPE_CHECKING:
+    from charrnn_runtime.engines.generator import Generator
 
 GOLDEN_SEED = 7
 GOLDEN_SAMPLES = 8
 GOLDEN_LENGTH = 50
 LOG_PROBABILITY_TOLERANCE = 1e-4
-"""Largest difference of a log-probability, in nats, of a float32 engine: some 50 steps of rounding, with room."""
+"""Largest difference of a log-probability, in nats, for a float32 engine: the rounding of 50 steps, with a margin."""
 
 _DIGITS = 6
-"""Of a log-probability in a transcript: far below any tolerance, and every exported file carries some hundred."""
+"""Decimals of a log-probability: far below any tolerance, and short, because a transcript has some hundred."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """What the original model says."""
+    """A golden transcript."""
 
     seed: int
-    """Of the drawn lines, at temperature 1."""
+    """The seed of the drawn lines; they are drawn at temperature 1."""
 
     max_length: int
-    """Of greedy and drawn lines, in characters."""
+    """The most characters of a line."""
 
     greedy: str
-    """The line of temperature 0."""
+    """The line at temperature 0."""
 
     samples: tuple[str, ...]
     """Drawn lines number 0, 1, ... of the seed."""
 
     log_probabilities: tuple[tuple[float, ...], ...]
-    """Of each drawn line, the log-probability (nats) of each character and of the boundary."""
+    """For each drawn line, the log-probability (nats) of each character and of the boundary."""
 
     tolerance: float = LOG_PROBABILITY_TOLERANCE
-    """Largest difference of a log-probability that a replay may show, in nats."""
+    """Largest difference of a log-probability that a replay accepts, in nats."""
 
     same_text: bool = True
-    """Whether a replay must repeat every line character for character."""
+    """Whether a replay requires every line to be identical."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that manifests and exported files hold."""
+        """Return the JSON object for manifests and exported files."""
         rows = [list(row) for row in self.log_probabilities]
         return {**asdict(self), "samples": list(self.samples), "log_probabilities": rows}
 
@@ -97,19 +97,19 @@ class Golden:
 
 @dataclass(frozen=True)
 class Replay:
-    """How an engine did on a transcript."""
+    """The result of replaying a transcript."""
 
     num_lines: int
-    """How many lines it repeated, character for character."""
+    """The number of identical lines."""
 
     total_lines: int
-    """How many lines the transcript has."""
+    """The number of lines of the transcript."""
 
     max_abs_diff: float
-    """The worst difference of a log-probability, in nats."""
+    """The largest difference of a log-probability, in nats."""
 
     tolerance: float
-    """What was allowed."""
+    """The largest difference that is accepted, in nats."""
 
 
 def record(
@@ -123,13 +123,15 @@ def record(
     """Return the transcript of a model.
 
     Args:
-        step: The original; for a file of lower precision that passed its gate, the exported step itself.
+        step: The trained model; for a file of lower precision that passed its gate, the exported step itself.
         vocabulary: Its characters.
         stop_at_boundary: Whether a newline ends a line.
         tolerance: See `Golden`.
         same_text: See `Golden`.
     """
-    greedy, *samples = _say(step, GOLDEN_SEED, GOLDEN_SAMPLES, GOLDEN_LENGTH, stop_at_boundary)
+    from charrnn_runtime.scoring.score import log_probabilities
+
+    greedy, *samples = _draw(step, GOLDEN_SEED, GOLDEN_SAMPLES, GOLDEN_LENGTH, stop_at_boundary)
     scores = log_probabilities(step, samples)
     return Golden(
         seed=GOLDEN_SEED,
@@ -143,20 +145,23 @@ def record(
 
 
 def replay(step: Step, vocabulary: Vocabulary, golden: Golden, *, stop_at_boundary: bool) -> Replay:
-    """Let a step say what the transcript holds, and compare.
+    """Draw and score the lines of a transcript by a step, and compare.
 
     Raises:
-        ParityError: It says something else; the message names the first check that failed, and by how much.
+        ParityError: The step gives something else; the message names the first check that failed, and by how much.
+        ModelFileError: The transcript was changed.
     """
+    from charrnn_runtime.scoring.score import log_probabilities
+
     expected = [golden.greedy, *golden.samples]
-    said = _say(step, golden.seed, len(golden.samples), golden.max_length, stop_at_boundary)
-    repeated = 0
-    for number, (want, tokens) in enumerate(zip(expected, said, strict=True)):
-        if want == (got := vocabulary.decode(tokens)):
-            repeated += 1
+    drawn = _draw(step, golden.seed, len(golden.samples), golden.max_length, stop_at_boundary)
+    num_identical = 0
+    for number, (line, tokens) in enumerate(zip(expected, drawn, strict=True)):
+        if line == (received := vocabulary.decode(tokens)):
+            num_identical += 1
         elif golden.same_text:
             kind = f"drawn line {number - 1}" if number else "greedy line"
-            raise ParityError(f"golden transcript: {kind}: expected {want!r}, received {got!r}")
+            raise ParityError(f"golden transcript: {kind}: expected {line!r}, received {received!r}")
     scores = log_probabilities(step, [_as_recorded(text, vocabulary) for text in golden.samples])
     if [len(row) for row in scores] != [len(row) for row in golden.log_probabilities]:
         raise ModelFileError("golden transcript: its lines and log-probabilities are not of one length; it was changed")
@@ -165,7 +170,7 @@ def replay(step: Step, vocabulary: Vocabulary, golden: Golden, *, stop_at_bounda
         raise ParityError(
             f"golden transcript: log-probabilities differ by {worst:.2e} nats, allowed are {golden.tolerance:.0e}"
         )
-    return Replay(repeated, len(expected), worst, golden.tolerance)
+    return Replay(num_identical, len(expected), worst, golden.tolerance)
 
 
 def _as_recorded(text: str, vocabulary: Vocabulary) -> Tokens:
@@ -173,37 +178,35 @@ def _as_recorded(text: str, vocabulary: Vocabulary) -> Tokens:
     try:
         return np.array([vocabulary.characters.index(character) for character in text], np.int32)
     except ValueError as error:
-        raise ModelFileError("golden transcript: a line has a character that no token stands for") from error
+        raise ModelFileError("golden transcript: a line has a character that is not in the vocabulary") from error
 
 
-def _say(step: Step, seed: int, count: int, max_length: int, stop_at_boundary: bool) -> list[Tokens]:
-    nothing = np.empty(0, np.int32)
-    greedy = Request(nothing, max_length, SamplingOptions(temperature=0), seed, stop_at_boundary)
-    drawn = Request(nothing, max_length, SamplingOptions(), seed, stop_at_boundary)
+def _draw(step: Step, seed: int, count: int, max_length: int, stop_at_boundary: bool) -> list[Tokens]:
+    """Return the tokens of the greedy line and of the drawn lines."""
+    no_prefix = np.empty(0, np.int32)
+    greedy = Request(no_prefix, max_length, SamplingOptions(temperature=0), seed, stop_at_boundary)
+    drawn = Request(no_prefix, max_length, SamplingOptions(), seed, stop_at_boundary)
     return [sample.tokens for sample in (*sample_tokens(step, greedy, 1), *sample_tokens(step, drawn, count))]
 
 
-def replay_generator(generator: Generator, vocabulary: Vocabulary, golden: Golden, *, stop_at_boundary: bool) -> int:
-    """Let a generator say what a transcript holds, and return how many lines that were.
+def replay_generator(generator: "Generator", vocabulary: Vocabulary, golden: Golden, *, stop_at_boundary: bool) -> int:
+    """Draw the lines of a transcript by a generator, compare them, and return their number.
 
     Raises:
-        ParityError: It says something else.
+        ParityError: The generator draws something else.
     """
-    uniforms = np.array(
-        [
-            [uniform for uniform, _ in zip(uniform_stream(golden.seed, index), range(golden.max_length), strict=False)]
-            for index in range(len(golden.samples))
-        ]
-    )
+    uniforms, stream = np.empty((len(golden.samples), golden.max_length)), Uniforms(golden.seed)
+    for index, row in enumerate(uniforms):
+        stream.fill(row, index)
     for expected, options in (([golden.greedy], SamplingOptions(temperature=0)), (golden.samples, SamplingOptions())):
         token, state = np.zeros(len(expected), np.int32), zero_state(generator.units, len(expected))
         tokens, _ = generator(token, state, uniforms[: len(expected)], options)
-        for number, (want, row) in enumerate(zip(expected, tokens.tolist(), strict=True)):
-            if stop_at_boundary and BOUNDARY in row:
-                row = row[: row.index(BOUNDARY)]
-            if not all(0 <= entry < vocabulary.size for entry in row):
-                raise ParityError(f"golden transcript, by `generate`: a token is outside the vocabulary: {max(row)}")
-            if want != (got := vocabulary.decode(row)):
+        for number, (line, drawn) in enumerate(zip(expected, tokens.tolist(), strict=True)):
+            if stop_at_boundary and BOUNDARY in drawn:
+                drawn = drawn[: drawn.index(BOUNDARY)]
+            if not all(0 <= one < vocabulary.size for one in drawn):
+                raise ParityError(f"golden transcript, by `generate`: a token is outside the vocabulary: {max(drawn)}")
+            if line != (received := vocabulary.decode(drawn)):
                 kind = "greedy line" if options.greedy else f"drawn line {number}"
-                raise ParityError(f"golden transcript, by `generate`: {kind}: expected {want!r}, received {got!r}")
+                raise ParityError(f"golden transcript, by `generate`: {kind}: expected {line!r}, received {received!r}")
     return len(golden.samples) + 1

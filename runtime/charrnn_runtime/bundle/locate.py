@@ -1,9 +1,7 @@
-"""Where models are: runs, bundles and their files, by name and digest."""
+"""Finding models: runs, bundles and their files; reading them and checking their digests."""
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -22,7 +20,7 @@ Engine = Literal["auto", "onnxruntime", "litert", "numpy", "c"]
 ENGINES: tuple[Engine, ...] = ("auto", "onnxruntime", "litert", "numpy", "c")
 
 ARTIFACTS = Path("artifacts")
-"""Where runs are looked for when none is named, below the current folder."""
+"""The folder, below the current one, where the newest run is found when no model is named."""
 
 RUN_WEIGHTS = "weights.npz"
 
@@ -30,22 +28,16 @@ RUN_DESCRIPTION = "description.json"
 
 BUNDLE = "bundle"
 
-# What zipfile, zlib and numpy raise for a damaged archive; a damaged header may also claim an array of any size.
-ARRAYS_DAMAGED = (
-    *(ValueError, SyntaxError, OSError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError, TypeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-
 ENGINE_OF_SUFFIX: Mapping[str, Engine] = {".onnx": "onnxruntime", ".tflite": "litert", ".npz": "numpy"}
 
-C_UNASKED = "plain C is code that is compiled and run only when it is asked for: --engine c"
+C_NEEDS_OPTION = "plain C is code that is compiled and run only when it is asked for: --engine c"
 
 
 def newest_run(artifacts: Path = ARTIFACTS) -> Path:
-    """Return the run below a folder whose weights were written last.
+    """Return the run in a folder whose weights were written last.
 
     Raises:
-        ModelFileError: There is none.
+        ModelFileError: The folder holds no run.
     """
     runs = [folder for folder in artifacts.glob("*") if (folder / RUN_WEIGHTS).is_file()]
     if not runs:
@@ -66,7 +58,7 @@ def read_manifest(bundle: Path) -> Manifest:
 
 
 def bundle_of(path: Path) -> Path:
-    """Return the bundle that a run, a bundle or a file of a bundle stands for.
+    """Return the bundle of a path: of a run, of a bundle, or of a file in one.
 
     Raises:
         ModelFileError: There is none.
@@ -78,64 +70,78 @@ def bundle_of(path: Path) -> Path:
 
 
 def files_of(path: Path, engine: Engine = "auto") -> list[Path]:
-    """Return every file of a bundle that an engine runs; for anything else, and where there is none, the path itself.
+    """Return every file of a bundle that an engine runs; the path itself if it is no bundle or has no such file.
 
-    A file that holds the loop and no step is one of them.
+    Files that hold a generator and no step are included.
 
     Raises:
         ModelFileError: The manifest is damaged.
     """
-    folder = bundle_in(path)
-    return [path] if folder is None else models_in(folder, engine) or [path]
+    return _models_in(path, engine) or [path]
 
 
 def c_folders_of(path: Path) -> list[Path]:
-    """Return the folders of a bundle that hold the model in plain C; none for anything else.
+    """Return the folders of a bundle that hold the model in plain C; none if the path is no bundle.
 
     Raises:
         ModelFileError: The manifest is damaged.
     """
-    folder = bundle_in(path)
-    return [] if folder is None else models_in(folder, "c")
+    return _models_in(path, "c")
+
+
+def _models_in(path: Path, engine: Engine) -> list[Path]:
+    for folder in (path, path / BUNDLE):
+        if (folder / MANIFEST_NAME).is_file():
+            return [folder / name for name in _runnable_files(read_manifest(folder), engine)]
+    return []
 
 
 def step_files(manifest: Manifest, engine: Engine = "auto") -> list[str]:
-    """Return the names of a bundle's files, for C its folders, that an engine runs, in the order of preference.
+    """Return the files of a bundle (for C: the folders) with a step that an engine runs, in the order of preference.
 
-    A file that holds the loop alone is none of them.
+    Files that hold a generator and no step are left out.
     """
-    return [name for name, entry in runnable_files(manifest, engine).items() if SIGNATURE_NAME in entry.signatures]
+    return [name for name, entry in _runnable_files(manifest, engine).items() if SIGNATURE_NAME in entry.signatures]
 
 
-def runnable_files(manifest: Manifest, engine: Engine) -> dict[str, FileEntry]:
-    """Return what an engine runs, with the entry of its first file."""
-    asked = {*ENGINE_OF_SUFFIX.values()} if engine == "auto" else {engine}
+def _runnable_files(manifest: Manifest, engine: Engine) -> dict[str, FileEntry]:
+    """Return the models of a bundle that an engine runs, each with the entry of its first file."""
+    engines = {*ENGINE_OF_SUFFIX.values()} if engine == "auto" else {engine}
     entries = {name: manifest.files[files[0]] for name, files in manifest.models().items()}
     return {
         name: entry
         for name, entry in entries.items()
-        if ("c" if entry.format == "c" else ENGINE_OF_SUFFIX.get(Path(name).suffix)) in asked
+        if ("c" if entry.format == "c" else ENGINE_OF_SUFFIX.get(Path(name).suffix)) in engines
     }
 
 
 def read_listed(bundle: Path, manifest: Manifest, name: str) -> bytes:
-    """Read one file of a bundle, checked against its manifest.
+    """Read one file of a bundle, and check it against the manifest.
 
     Raises:
         ModelFileError: It is missing, or not the file that was written.
     """
-    data = read_bounded(bundle / name, MAX_MODEL_BYTES)
-    if sha256(data) != manifest.files[name].sha256:
+    entry = manifest.files[name]
+    return read_checked(bundle / name, entry.sha256, entry.bytes)
+
+
+def read_checked(path: Path, digest: str, size: int) -> bytes:
+    """Read a file of a bundle, and check it against the digest in the manifest.
+
+    Raises:
+        ModelFileError: It is missing, or not the file that was written.
+    """
+    data = read_bounded(path, MAX_MODEL_BYTES)
+    if sha256(data) != digest:
         raise ModelFileError(
-            f"{bundle / name} is damaged: its SHA-256 is not the one in {MANIFEST_NAME} "
-            f"(expected {manifest.files[name].bytes:,} bytes, received {len(data):,}). "
-            "Copy it again, or export again"
+            f"{path} is damaged: its SHA-256 is not the one in {MANIFEST_NAME} "
+            f"(expected {size:,} bytes, received {len(data):,}). Copy it again, or export again"
         )
     return data
 
 
 def read_run(run: Path) -> tuple[Description, dict[str, NDArray[np.float32]]]:
-    """Read what a training run wrote: the description, and the weights of the layers by name (see `StepWeights.fold`).
+    """Read the description of a training run and the weights of its layers by name (see `StepWeights.fold`).
 
     Raises:
         ModelFileError: The run is incomplete or damaged.
@@ -157,34 +163,30 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def parse_arrays(data: bytes, path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the float32 arrays of an .npz file that has been read; `path` says in an error which.
+    """Return the float32 arrays in the bytes of an .npz file; error messages name the path.
 
     Raises:
         ModelFileError: The bytes are damaged, or hold something else.
     """
+    # Not at the top: an .onnx needs neither, and zipfile takes 10 ms to import (measured).
+    import zipfile
+    import zlib
+
+    # What zipfile, zlib and numpy raise for a damaged archive; a damaged header may also claim an array of any size.
+    damaged = (zipfile.BadZipFile, zlib.error, ValueError, SyntaxError, OSError, EOFError, KeyError, RuntimeError)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as zipped:
-            unpacked = sum(member.file_size for member in zipped.infolist())
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > MAX_MODEL_BYTES:
             raise ModelFileError(f"{path} is refused: it claims {unpacked:,} bytes")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: np.asarray(arrays[name], np.float32) for name in arrays.files if name != MEMBER}
-    except ARRAYS_DAMAGED as error:
+    except (*damaged, MemoryError, OverflowError, TypeError) as error:
         raise ModelFileError(f"{path} is damaged: expected an .npz of float32 arrays ({error})") from error
 
 
-def bundle_in(path: Path) -> Path | None:
-    """Return the bundle that a path is or holds; None if it is no bundle and no exported run."""
-    return next((folder for folder in (path, path / BUNDLE) if (folder / MANIFEST_NAME).is_file()), None)
-
-
-def models_in(bundle: Path, engine: Engine) -> list[Path]:
-    """Return every file of a bundle that an engine runs, for C its folders."""
-    return [bundle / name for name in runnable_files(read_manifest(bundle), engine)]
-
-
 def what_is_there(folder: Path) -> str:
-    """Return what a folder holds instead of a model, for an error message."""
+    """Return the part of an error message that says what a folder holds instead of a model."""
     if not folder.is_dir():
         return "received no folder at all"
     if (folder / RUN_WEIGHTS).is_file():

@@ -1,18 +1,18 @@
-"""The description of a model, and the manifest of a bundle: what they hold, and their JSON.
+"""The description of a model, and the manifest of a bundle, with their JSON.
 
-A `Description` says what a model is, whatever file it is in; each exported file carries it inside itself, and
-manifest.json holds it once more beside the list of files with their digests and parity figures. Everything that comes
-from a file is checked here, so that the rest of the runtime can rely on it.
+A `Description` says what a model is, in any format. Each exported file has it embedded; manifest.json holds it too,
+beside the list of files with their digests and parity figures. `from_json` checks every value that it reads, so that
+the rest of the runtime can rely on it.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from charrnn_runtime.bundle.golden import Golden
-from charrnn_runtime.core.files import finite_number, typed, whole_number
+from charrnn_runtime.core.files import finite_number, sha256, typed, whole_number
 from charrnn_runtime.core.signature import (
     GENERATE_NAME,
     LINE_MAX_LENGTH,
@@ -24,13 +24,14 @@ from charrnn_runtime.core.signature import (
 )
 from charrnn_runtime.core.vocabulary import Vocabulary
 from charrnn_runtime.errors import ModelFileError
-from charrnn_runtime.sampling.training_lines import FilterEntry
 from charrnn_runtime.scoring.quantiles import Quantiles
+
+if TYPE_CHECKING:
+    from charrnn_runtime.sampling.training_lines import LineFilter
 
 FORMAT = "charrnn"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-
 
 _PLAIN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _PLAIN_NAME = re.compile(_PLAIN)
@@ -39,7 +40,7 @@ _LISTED_NAME = re.compile(f"{_PLAIN}(/{_PLAIN})?")
 
 @dataclass(frozen=True)
 class Description:
-    """What a model is, was trained on, and says."""
+    """What a model is, what it was trained on, and how it behaves."""
 
     vocabulary: Vocabulary
     """Its characters."""
@@ -54,13 +55,13 @@ class Description:
     """Default length limit of a sample, in characters."""
 
     training: Mapping[str, Any] = field(default_factory=dict)
-    """What it was trained on and how good it is: the run's training.json, as it stands."""
+    """What it was trained on and how good it is: the content of the run's training.json."""
 
     golden: Golden | None = None
-    """What the trained model says; None before the export."""
+    """The golden transcript; None before the export."""
 
-    held_out: Quantiles | None = None
-    """How it finds lines that it was not trained on; None before the export."""
+    score_quantiles: Quantiles | None = None
+    """The distribution of its scores of held-out lines; None before the export."""
 
     @property
     def stop_at_boundary(self) -> bool:
@@ -68,7 +69,7 @@ class Description:
         return self.mode == "lines"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object; the signature in it is derived, for readers in other languages."""
+        """Return the JSON object; it includes the signature, for readers in other languages."""
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -83,19 +84,19 @@ class Description:
             },
             "training": dict(self.training),
             "golden": self.golden.to_json() if self.golden else None,
-            "held_out": self.held_out.to_json() if self.held_out else None,
+            "held_out": self.score_quantiles.to_json() if self.score_quantiles else None,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], name: str) -> "Description":
-        """Rebuild a description; `name` says in an error where it came from.
+        """Rebuild a description; error messages say that it came from `name`.
 
         Raises:
             ModelFileError: The object was not written by charrnn, or by a newer one, or was changed.
         """
         _check_format(value, name)
         try:
-            model, golden, held_out = value["model"], value["golden"], value.get("held_out")
+            model, golden, quantiles = value["model"], value["golden"], value.get("held_out")
             description = cls(
                 vocabulary=Vocabulary.from_json(value["vocabulary"]),
                 units=tuple(whole_number(size, 1) for size in typed(model["units"], list)),
@@ -103,7 +104,7 @@ class Description:
                 max_length=whole_number(model["max_length"], 1),
                 training=typed(value["training"], dict),
                 golden=None if golden is None else Golden.from_json(golden),
-                held_out=None if held_out is None else Quantiles.from_json(held_out),
+                score_quantiles=None if quantiles is None else Quantiles.from_json(quantiles),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its description lacks or garbles {error}") from error
@@ -113,24 +114,24 @@ class Description:
 
 
 NOT_CHECKED: Mapping[str, Any] = {"checked": False}
-"""What stands for the figures of the parity gate where nothing ran the file: C that was written without a compiler."""
+"""Takes the place of the parity figures of a file that nothing ran: C that was written without a compiler."""
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What a manifest says of one exported file."""
+    """The entry of one exported file in a manifest."""
 
     format: Format
-    """What kind of file it is."""
+    """Its format."""
 
     precision: Precision
-    """How its numbers are stored."""
+    """The precision of its numbers."""
 
     bytes: int
-    """Size of the file."""
+    """Its size."""
 
     sha256: str
-    """Digest of the file."""
+    """Its digest."""
 
     opset: int | None = None
     """ONNX only: the operator set the file needs."""
@@ -143,14 +144,43 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class FilterEntry:
+    """The entry of the filter of training lines; see `charrnn_runtime.sampling.training_lines`."""
+
+    file: str
+    """Its name, beside the manifest."""
+
+    bytes: int
+    """Its size."""
+
+    sha256: str
+    """Its digest."""
+
+    num_lines: int
+    """The number of distinct lines in it."""
+
+    num_hashes: int
+    """The number of bits that a line sets."""
+
+    false_positive_rate: float
+    """The share of other lines that are taken for training lines."""
+
+    @classmethod
+    def of(cls, lines: "LineFilter", file: str, num_lines: int) -> "FilterEntry":
+        """Return the entry of a filter that was made of so many distinct lines."""
+        rate = round(lines.false_positive_rate, 6)
+        return cls(file, len(lines.bits), sha256(lines.bits), num_lines, lines.num_hashes, rate)
+
+
+@dataclass(frozen=True)
 class HeldOutSample:
-    """Lines the model was not trained on, for measuring its files where they are used."""
+    """Some lines the model was not trained on, to measure its files on a device."""
 
     lines: tuple[str, ...]
     """The lines, as text."""
 
     bits_per_character: float
-    """What they cost the trained model itself."""
+    """The loss of the trained model on them."""
 
 
 @dataclass(frozen=True)
@@ -158,16 +188,16 @@ class Manifest:
     """A bundle's manifest.json."""
 
     description: Description
-    """What all its files are."""
+    """The model that all its files hold."""
 
     files: Mapping[str, FileEntry]
-    """By file name, at most one folder deep, in the order in which an engine is chosen."""
+    """The files by name, at most one folder deep, in the order in which `engine="auto"` tries them."""
 
     training_lines: FilterEntry | None = None
-    """The filter of the training lines, if there is one."""
+    """The filter of the training lines; None if the bundle has none."""
 
     held_out_sample: HeldOutSample | None = None
-    """A small sample of held-out lines; None if the bundle was made without."""
+    """A small sample of held-out lines; None if the bundle has none."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
@@ -180,7 +210,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], name: str) -> "Manifest":
-        """Rebuild a manifest; `name` says in an error where it came from.
+        """Rebuild a manifest; error messages say that it came from `name`.
 
         Raises:
             ModelFileError: The object was not written by charrnn, or by a newer one, or was changed.
@@ -191,19 +221,19 @@ class Manifest:
             _check_names(listed, _LISTED_NAME, name)
             files = {file: _file_entry(file, entry) for file, entry in listed.items()}
             training_lines = None if (entry := value.get("training_lines")) is None else _filter_entry(entry)
-            held_out_sample = _held_out(value.get("held_out_sample"))
+            held_out_sample = None if (sample := value.get("held_out_sample")) is None else _held_out_sample(sample)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"{name} is damaged: its list of files lacks or garbles {error}") from error
         _check_names([training_lines.file] if training_lines else [], _PLAIN_NAME, name)
         return cls(description, files, training_lines, held_out_sample)
 
     def models(self) -> dict[str, list[str]]:
-        """Return what can be run, with the names of its files: a file, or for C a folder ("." if it is this one)."""
-        found: dict[str, list[str]] = {}
+        """Return the files of each model: a model is a file, or for C a folder ("." if it is the bundle)."""
+        models: dict[str, list[str]] = {}
         for name, entry in self.files.items():
             model = str(PurePosixPath(name).parent) if entry.format == "c" else name
-            found.setdefault(model, []).append(name)
-        return found
+            models.setdefault(model, []).append(name)
+        return models
 
     def with_file(self, name: str, entry: FileEntry) -> "Manifest":
         """Return the manifest with one file added or replaced."""
@@ -226,14 +256,14 @@ def _file_entry(name: str, value: Any) -> FileEntry:
     if entry.opset is not None:
         whole_number(entry.opset, 1)
     typed(entry.parity, dict)
-    # Manifests of before there was a loop do not say.
-    signatures = tuple(typed(held, str) for held in typed(value.get("signatures", [SIGNATURE_NAME]), list))
-    # A kind of file that is not known yet is passed over; one that is must not be by damage.
+    # Older manifests, from before there was a generator, do not have the key.
+    signatures = tuple(typed(one, str) for one in typed(value.get("signatures", [SIGNATURE_NAME]), list))
+    # Formats of a later charrnn are passed over; the others must be named as this charrnn names them.
     if entry.format != "c":
         _check_one_of(PurePosixPath(name).suffix, (f".{entry.format}",))
     if entry.format in get_args(Format):
-        for held in signatures:
-            _check_one_of(held, (SIGNATURE_NAME, GENERATE_NAME))
+        for one in signatures:
+            _check_one_of(one, (SIGNATURE_NAME, GENERATE_NAME))
     return replace(entry, signatures=signatures)
 
 
@@ -252,9 +282,7 @@ def _filter_entry(value: Any) -> FilterEntry:
     return entry
 
 
-def _held_out(value: Any) -> HeldOutSample | None:
-    if value is None:
-        return None
+def _held_out_sample(value: Any) -> HeldOutSample:
     lines = tuple(typed(line, str) for line in typed(typed(value, dict)["lines"], list))
     return HeldOutSample(lines, finite_number(value["bits_per_character"]))
 

@@ -1,9 +1,8 @@
-"""From a path to a step and its description: a run, a bundle, or one exported file.
+"""Opening a step and its description from a path: a run, a bundle, or one exported file.
 
-Every byte is read once and checked before an engine sees it: size, digest against the manifest (or against the one the
-file carries), names and shapes, vocabulary against logits. Nothing here is unpickled, and no file outside the one that
-was named is followed. A model in plain C is code: it is compiled and run only where the engine "c" is named, never by
-"auto".
+A file is read once, and its bytes are checked before an engine sees them: size, digest (of the manifest or of the file
+itself), names and shapes of tensors, vocabulary. Nothing is unpickled, and a file cannot make the engine read another
+one. A model in plain C is code: it is compiled and run only for `engine="c"`, never for "auto".
 """
 
 import importlib
@@ -11,16 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from charrnn_runtime.bundle.embedded import ONNX_KEY, check_onnx, detach_from_tflite, read_npz_description
 from charrnn_runtime.bundle.locate import (
     BUNDLE,
-    C_UNASKED,
+    C_NEEDS_OPTION,
     ENGINE_OF_SUFFIX,
     ENGINES,
     RUN_WEIGHTS,
     Engine,
     parse_arrays,
+    read_checked,
     read_listed,
     read_manifest,
     read_run,
@@ -28,39 +29,40 @@ from charrnn_runtime.bundle.locate import (
     what_is_there,
 )
 from charrnn_runtime.bundle.manifest import MANIFEST_NAME, Description, Manifest
-from charrnn_runtime.core.files import MAX_MODEL_BYTES, json_bytes, parse_json, read_bounded, sha256
+from charrnn_runtime.core.files import MAX_MODEL_BYTES, json_bytes, parse_json, read_bounded
 from charrnn_runtime.core.step import NumpyStep, Step, StepWeights
 from charrnn_runtime.errors import EngineMissingError, InputError, ModelFileError
-from charrnn_runtime.sampling.training_lines import LineFilter, TrainingLines
+
+if TYPE_CHECKING:
+    from charrnn_runtime.sampling.training_lines import TrainingLines
 
 RUN_TRAINING_LINES = Path("splits", "train.txt")
-"""Where a run keeps its training lines."""
-
+"""The file of a run's training lines, inside the run."""
 
 _FILES = "an exported .onnx, .tflite or .npz"
 
 
 @dataclass(frozen=True)
 class LoadedStep:
-    """A step that is ready to be driven, and what is known of it."""
+    """A step that is ready to use, and its description."""
 
     step: Step
     description: Description
 
     path: Path
-    """The file, or the folder of sources, that it came from."""
+    """The file, or the folder of C sources, that was opened."""
 
     engine: Engine
-    """What runs it."""
+    """The engine that runs it."""
 
 
 def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedStep:
     """Open a run, a bundle, or one exported file.
 
     Args:
-        path: What to open. A run is opened through its bundle, if that holds what the engine runs, and through its
-            weights otherwise.
-        engine: What runs it; "auto" takes the first that is installed, and never "c".
+        path: The run, bundle or file. A run is opened through its bundle if that has a file for the engine, otherwise
+            through its weights.
+        engine: The engine; "auto" takes the first that is installed, and never "c".
         num_threads: Threads inside one operator.
 
     Raises:
@@ -88,12 +90,12 @@ def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> 
 
 
 def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads: int = 1) -> LoadedStep:
-    """Open the bytes of one exported file, which need not be on the disk (yet).
+    """Open the bytes of one exported file, which need not be on the disk.
 
     Args:
-        path: The file's name, which says what kind it is.
-        data: The whole file.
-        engine: What runs it.
+        path: The name of the file; its suffix gives the format.
+        data: The content of the file.
+        engine: The engine; see `open_model`.
         num_threads: Threads inside one operator.
 
     Raises:
@@ -109,11 +111,11 @@ def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads:
 
 
 def open_sources(path: Path, sources: Mapping[str, bytes]) -> LoadedStep:
-    """Compile and load a model in plain C, whose files need not be on the disk (yet).
+    """Compile and load a model in plain C, whose files need not be on the disk.
 
     Args:
-        path: The folder's name.
-        sources: The files in it, by name, its manifest among them.
+        path: The name of the folder.
+        sources: Its files by name, with its manifest.
 
     Raises:
         ModelFileError: The files do not fit each other.
@@ -135,7 +137,7 @@ def open_sources(path: Path, sources: Mapping[str, bytes]) -> LoadedStep:
 
 
 def open_listed(bundle: Path, manifest: Manifest, name: str, *, num_threads: int = 1) -> LoadedStep:
-    """Open what `step_files` names, all of it checked against the manifest; C is compiled and run.
+    """Open a model that `step_files` returned, after checking its files against the manifest; C is compiled and run.
 
     Raises:
         ModelFileError: A file is missing, or not the one that was written, or not a model of ours.
@@ -144,16 +146,16 @@ def open_listed(bundle: Path, manifest: Manifest, name: str, *, num_threads: int
     if name in manifest.files:
         return open_bytes(bundle / name, read_listed(bundle, manifest, name), num_threads=num_threads)
     sources = {PurePosixPath(file).name: read_listed(bundle, manifest, file) for file in manifest.models()[name]}
-    # The folder's own manifest is in no list but the bundle's; where the folder is the bundle, this is it.
+    # The manifest of a C folder is not listed in the bundle's; it has the same content.
     return open_sources(bundle / name, {MANIFEST_NAME: json_bytes(manifest.to_json()), **sources})
 
 
 def runner_of(path: Path, engine: Engine) -> Engine:
-    """Return what runs a file, by its name.
+    """Return the engine that runs a file, by its suffix.
 
     Raises:
-        ModelFileError: It is no model of ours.
-        InputError: Another engine was asked for.
+        ModelFileError: It is not the file of a model.
+        InputError: `engine` names another engine.
     """
     runner = ENGINE_OF_SUFFIX.get(path.suffix)
     if runner is None:
@@ -167,11 +169,9 @@ def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
     manifest = read_manifest(folder)
     names = step_files(manifest, engine)
     if not names:
-        models = manifest.models()
-        unasked = f"; {C_UNASKED}" if engine == "auto" and step_files(manifest, "c") else ""
-        raise ModelFileError(
-            f"{folder} holds no file that {engine} could run: it has {', '.join(models) or 'none'}{unasked}"
-        )
+        hint = f"; {C_NEEDS_OPTION}" if engine == "auto" and step_files(manifest, "c") else ""
+        listed = ", ".join(manifest.models()) or "none"
+        raise ModelFileError(f"{folder} holds no file that {engine} could run: it has {listed}{hint}")
     for name in names:
         try:
             return open_listed(folder, manifest, name, num_threads=num_threads)
@@ -182,16 +182,15 @@ def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
 
 
 def _open_onnx(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
-    onnx_step = checked_onnx_step(path, data)
-    step = onnx_step.OnnxStep(data, name=str(path), num_threads=num_threads)
+    step = checked_onnx_engine(path, data).OnnxStep(data, name=str(path), num_threads=num_threads)
     return step, onnx_description(step.metadata, path)
 
 
-def checked_onnx_step(path: Path, data: bytes) -> ModuleType:
-    """Check the bytes of an .onnx, and return the module that runs them.
+def checked_onnx_engine(path: Path, data: bytes) -> ModuleType:
+    """Check the digest of an .onnx, and return the module that runs it.
 
     Raises:
-        ModelFileError: They are damaged.
+        ModelFileError: The file is damaged.
         EngineMissingError: onnxruntime is not installed.
     """
     check_onnx(data, str(path))
@@ -202,7 +201,11 @@ def checked_onnx_step(path: Path, data: bytes) -> ModuleType:
 
 
 def onnx_description(metadata: Mapping[str, str], path: Path) -> Description:
-    """Return the description in the metadata of an .onnx."""
+    """Return the description in the metadata of an .onnx.
+
+    Raises:
+        ModelFileError: There is none, or it is damaged.
+    """
     name = f"the description inside {path}"
     return Description.from_json(parse_json(metadata.get(ONNX_KEY, "").encode(), name), name)
 
@@ -236,24 +239,25 @@ def _check_sizes(step: Step, description: Description, path: Path) -> None:
         )
 
 
-def read_training_lines(path: Path) -> TrainingLines:
-    """Return what tells the training lines of a model.
+def read_training_lines(path: Path) -> "TrainingLines":
+    """Return the training lines of a model, or a filter of them.
 
     Args:
-        path: A run, which keeps the lines themselves, or a bundle, which keeps a filter of them.
+        path: A run, which keeps the lines themselves, or a bundle, which may have a filter of them.
 
     Raises:
         ModelFileError: There is neither, or it is damaged; the message says what is needed.
     """
-    kept = path / RUN_TRAINING_LINES
-    if kept.is_file():
-        lines = read_bounded(kept, MAX_MODEL_BYTES).decode("utf-8", "replace")
-        return frozenset(lines.split("\n")[:-1])
+    lines = path / RUN_TRAINING_LINES
+    if lines.is_file():
+        return frozenset(read_bounded(lines, MAX_MODEL_BYTES).decode("utf-8", "replace").split("\n")[:-1])
     if not path.is_dir():
         raise ModelFileError(
             f"{path} is one file, which cannot tell its training lines: expected the bundle or the run it came from, "
             "where a filter of the lines or the lines themselves are kept. Name that folder"
         )
+    from charrnn_runtime.sampling.training_lines import LineFilter
+
     folder = path if (path / MANIFEST_NAME).is_file() else path / BUNDLE
     entry = read_manifest(folder).training_lines
     if entry is None:
@@ -261,10 +265,4 @@ def read_training_lines(path: Path) -> TrainingLines:
             f"{folder} cannot tell its training lines: expected a filter of them in {MANIFEST_NAME}, received none. "
             "Export the model again from its run"
         )
-    data = read_bounded(folder / entry.file, MAX_MODEL_BYTES)
-    if sha256(data) != entry.sha256:
-        raise ModelFileError(
-            f"{folder / entry.file} is damaged: its SHA-256 is not the one in {MANIFEST_NAME} "
-            f"(expected {entry.bytes:,} bytes, received {len(data):,}). Copy it again, or export again"
-        )
-    return LineFilter(data, entry.num_hashes)
+    return LineFilter(read_checked(folder / entry.file, entry.sha256, entry.bytes), entry.num_hashes)

@@ -1,6 +1,6 @@
-"""Completion while typing, in a terminal: the screen and the keys around a `Session`.
+"""Completion while typing in a terminal: the screen and the keys of a `Session`.
 
-The screen is drawn on stderr; a line that is entered goes to stdout. Only for systems with termios.
+The screen is on stderr; a line that is entered goes to stdout. Needs a system with termios.
 """
 
 import codecs
@@ -9,26 +9,26 @@ import os
 import sys
 from collections.abc import Iterator
 
-from charrnn_runtime.cli.terminal import escaped
+from charrnn_runtime.core.escape import escaped
 from charrnn_runtime.errors import InputError, OperationError
 from charrnn_runtime.session import Session
 
 _BUDGET = 2000
-"""Steps a key may cost: what is slower does not feel live."""
+"""The most rows to feed after a key, so that typing stays fluent."""
 
 _HELP = "Tab takes the first line, Enter prints, Ctrl-U empties, Ctrl-D ends"
 _ENTER, _TAB, _DELETE, _EMPTY, _END = "\r\n", "\t", "\x7f\x08", "\x15", "\x04"
 
 
-def run(session: Session, num_completions: int) -> None:
-    """Let a person type until Ctrl-D, and show the most probable lines after every key.
+def complete_while_typing(session: Session, num_completions: int) -> None:
+    """Read keys until Ctrl-D, and show the most probable lines after each.
 
     Args:
-        session: What was typed so far.
+        session: The line to start from.
         num_completions: How many lines are shown.
 
     Raises:
-        OperationError: There are no single keys to be had on this system.
+        OperationError: This system cannot read single keys.
     """
     message = _HELP
     with _keys() as keys, contextlib.closing(_Screen()) as screen:
@@ -62,15 +62,15 @@ def _press(session: Session, key: str, lines: list[str], screen: "_Screen") -> N
 
 
 class _Screen:
-    """Some lines at the cursor, drawn again in place."""
+    """Some lines at the cursor, redrawn in place."""
 
     def draw(self, session: Session, lines: list[str], message: str) -> None:
-        """Show the text, its completions and what may come next; the cursor stands behind the text."""
+        """Show the text, its completions and the next characters, with the cursor after the text."""
         following = "  ".join(
             f"{'(end)' if character == chr(10) else escaped(character)} {probability:.0%}"
             for character, probability in session.next_characters()
         )
-        # A terminal that was never given a size says 0.
+        # The width of a terminal that was never given a size is 0.
         width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
         below = [escaped(line)[:width] for line in [*lines, "next: " + following, message]]
         self.clear()
@@ -79,7 +79,7 @@ class _Screen:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Empty the screen from the line of the cursor down."""
+        """Clear the screen from the line of the cursor down."""
         sys.stderr.write("\r\x1b[J")
         sys.stderr.flush()
 
@@ -88,7 +88,7 @@ class _Screen:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Iterator[str]]:
-    """Yield the keys as they are pressed, one character each; the terminal is as it was afterwards."""
+    """Yield keys as they are pressed, one character each; restore the terminal at the end."""
     try:
         import termios
         import tty
@@ -106,6 +106,6 @@ def _keys() -> Iterator[Iterator[str]]:
 def _characters(descriptor: int) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while data := os.read(descriptor, 1024):
-        # Arrows and the like arrive as one escape sequence, which means nothing here.
+        # Arrow keys and the like send one escape sequence; they have no meaning here.
         if not data.startswith(b"\x1b"):
             yield from decoder.decode(data)

@@ -11,34 +11,31 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
-from charrnn_runtime.bundle.locate import ENGINES, newest_run
 from charrnn_runtime.cli import terminal
+from charrnn_runtime.cli.arguments import add_options
+from charrnn_runtime.cli.commands import SUMMARIES
+from charrnn_runtime.cli.terminal_options import TerminalOptions
+from charrnn_runtime.core.option_fields import Option, as_utf8, options_of
 from charrnn_runtime.core.process import held_back_stderr
-from charrnn_runtime.core.step import Step
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.model import Model, load
 
-SUMMARIES: Mapping[str, str] = {
-    "sample": "Draw texts from a model.",
-    "score": "How probable the model finds each line of a file: typos, odd names and strong passwords score high.",
-    "complete": "The most probable lines that begin with a prefix, with their exact probabilities.",
-    "verify": "Replay the model's golden transcript on this device, without TensorFlow.",
-    "benchmark": "Measure every file of a bundle on this device: size, speed, memory, bits per character.",
-    "info": "What the model is, what it was trained on, how good it is.",
-}
-"""The commands, in the order of a first visit, and what each is for."""
+if TYPE_CHECKING:
+    from charrnn_runtime.core.step import Step
+    from charrnn_runtime.model import Model
+
+Values = Mapping[str, Any]
+"""What a command line says: the value of every option by its name."""
 
 
 class Command(Protocol):
     """What the module of a command holds."""
 
-    def add_options(self, parser: argparse.ArgumentParser, /) -> None:
-        """Add the options that it alone has."""
-        ...
+    OPTIONS: Sequence[Option]
+    """The options that it alone has."""
 
-    def run(self, options: argparse.Namespace, model: Model, /) -> None:
+    def run(self, values: Values, model: "Model", /) -> None:
         """Carry it out."""
         ...
 
@@ -46,14 +43,14 @@ class Command(Protocol):
 class FilesCommand(Protocol):
     """What the module of a command holds that opens files itself: every one of a bundle, or one that holds no step."""
 
-    def run_files(self, options: argparse.Namespace, path: Path, /) -> None:
+    def run_files(self, values: Values, path: Path, /) -> None:
         """Carry it out on a run, a bundle or one file."""
         ...
 
 
 _OF_FILES = ("verify", "benchmark", "info")
 
-Contestants = Callable[[Path], Mapping[str, tuple[str, Callable[[], Step]]]]
+Contestants = Callable[[Path], Mapping[str, tuple[str, Callable[[], "Step"]]]]
 """From a model to steps that stand in none of its files; see `charrnn_runtime.benchmark.benchmark`."""
 
 
@@ -88,12 +85,12 @@ def parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
 
 def _take_late_words(options: argparse.Namespace, late: list[str]) -> bool:
     """Take words that stand behind options, which argparse does not: `score MODEL --json FILE`."""
-    names = {"score": ["model", "file"], "complete": ["model", "prefix"]}.get(options.name, ["model"])
-    given = [*filter(None, (getattr(options, name) for name in names)), *late]
-    if len(given) > len(names) or any(word.startswith("-") for word in late):
+    wanted = [one for one in all_options(options.name) if one.is_positional]
+    given = [*filter(None, (getattr(options, one.name) for one in wanted)), *late]
+    if len(given) > len(wanted) or any(word.startswith("-") for word in late):
         return False
-    for name, word in zip(names, given, strict=False):
-        setattr(options, name, str(word) if name == "prefix" else Path(word))
+    for one, word in zip(wanted, given, strict=False):
+        setattr(options, one.name, one.legal.read(str(word)))
     return True
 
 
@@ -115,29 +112,19 @@ def _command(name: str) -> Command:
     return cast(Command, importlib.import_module(f"charrnn_runtime.cli.commands.{name}"))
 
 
+def all_options(name: str) -> list[Option]:
+    """Return the options of a command: which model, its own, what runs the model, and what all commands take."""
+    from charrnn_runtime.cli.model_options import ModelOptions
+
+    model, *engine = options_of(ModelOptions)
+    return [model, *_command(name).OPTIONS, *engine, *options_of(TerminalOptions)]
+
+
 def _add_command(subparsers: "argparse._SubParsersAction[_Parser]", name: str, *, is_meant: bool) -> _Parser:
     parser = subparsers.add_parser(name, help=SUMMARIES[name], description=SUMMARIES[name], allow_abbrev=False)
     parser.set_defaults(name=name)
-    if not is_meant:
-        return parser
-    add = parser.add_argument
-    add(
-        "model",
-        nargs="?",
-        type=Path,
-        metavar="MODEL",
-        help="a run, a bundle, or one exported file (default: the newest run below ./artifacts)",
-    )
-    _command(name).add_options(parser)
-    add(
-        "--engine",
-        choices=ENGINES,
-        default="auto",
-        help="what runs the model; c compiles and runs the plain C of a bundle, which auto never does: "
-        "only for a bundle of someone you trust (default: %(default)s)",
-    )
-    add("--threads", type=int, default=1, metavar="N", help="threads inside the engine; one is usually fastest")
-    add("--debug", action="store_true", help="show the traceback of an error")
+    if is_meant:
+        add_options(parser, all_options(name))
     return parser
 
 
@@ -148,11 +135,13 @@ def _model_of(options: argparse.Namespace) -> Path | None:
         return word
     if word.exists() or word.name != str(word):
         return word
-    options.prefix = str(word)
+    options.prefix = as_utf8(str(word))
     return None
 
 
 def _carry_out(options: argparse.Namespace) -> None:
+    from charrnn_runtime.bundle.locate import newest_run
+
     path = _model_of(options)
     if path is None:
         path = newest_run()
@@ -160,8 +149,10 @@ def _carry_out(options: argparse.Namespace) -> None:
     if options.threads < 1:
         raise InputError(f"threads: expected 1 or more, received {options.threads}")
     if options.name in _OF_FILES:
-        cast(FilesCommand, _command(options.name)).run_files(options, path)
+        cast(FilesCommand, _command(options.name)).run_files(vars(options), path)
         return
+    from charrnn_runtime.model import load
+
     with held_back_stderr():
         model = load(path, engine=options.engine, num_threads=options.threads)
-    _command(options.name).run(options, model)
+    _command(options.name).run(vars(options), model)

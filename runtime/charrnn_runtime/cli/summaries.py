@@ -1,6 +1,5 @@
-"""What `train`, `sample`, `verify` and `info` print, the same from both command lines."""
+"""Sentences and tables about a model, for the commands `train`, `verify`, `info` and `score`."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,18 +7,19 @@ from typing import Any
 from charrnn_runtime.bundle import golden
 from charrnn_runtime.bundle.locate import bundle_of, read_manifest
 from charrnn_runtime.bundle.manifest import NOT_CHECKED
-from charrnn_runtime.bundle.open_generator import LoadedGenerator, loops_of
+from charrnn_runtime.bundle.open_generator import LoadedGenerator, generator_files
 from charrnn_runtime.bundle.open_step import LoadedStep
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.signature import GENERATE_NAME, generate_signature
 from charrnn_runtime.errors import ModelFileError
 from charrnn_runtime.model import Model
 
 
 def verification(model: Model) -> str:
-    """Verify a model and return the sentence that says how it went.
+    """Replay the golden transcript of a model, and return a sentence about the result.
 
     Raises:
-        ParityError: The model does not repeat its golden transcript.
+        ParityError: The model does not reproduce its golden transcript.
     """
     replay = model.verify()
     of = "" if replay.num_lines == replay.total_lines else f" of {replay.total_lines}, as integer arithmetic may"
@@ -29,12 +29,12 @@ def verification(model: Model) -> str:
     )
 
 
-def loop_verification(loaded: LoadedGenerator) -> str:
-    """Verify the loop in a file and return the sentence that says how it went.
+def generator_verification(loaded: LoadedGenerator) -> str:
+    """Replay the golden transcript by a generator, and return a sentence about the result.
 
     Raises:
-        ParityError: It does not repeat the golden transcript.
-        ModelFileError: The file carries none.
+        ParityError: The generator does not reproduce the golden transcript.
+        ModelFileError: The file has none.
     """
     description = loaded.description
     if description.golden is None:
@@ -49,17 +49,17 @@ def loop_verification(loaded: LoadedGenerator) -> str:
 
 
 def information(loaded: LoadedStep | LoadedGenerator, named: Path) -> str:
-    """Return what is known of a model, a line each: label and value; and what is in the bundle that was named."""
+    """Return a table about a model and the bundle that was named: label and value, one a line."""
     description = loaded.description
     vocabulary = description.vocabulary
-    known = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in vocabulary.characters[1:])
+    characters = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in vocabulary.characters[1:])
     case = "capital letters lowered" if vocabulary.rule.lowercase else "case kept"
     rows = {
         "file": f"{loaded.path} (run by {loaded.engine})",
         **_bundle_rows(named),
-        **_loop_rows(loaded),
+        **_generator_rows(loaded),
         "model": f"LSTM over {description.mode}, units {' + '.join(map(str, description.units))}",
-        "vocabulary": f"{vocabulary.size} tokens: newline, {known}",
+        "vocabulary": f"{vocabulary.size} tokens: newline, {characters}",
         "text": f"normal form {vocabulary.rule.normal_form or 'none'}, {case}",
         "max length": f"{description.max_length} characters",
         "golden": f"{len(description.golden.samples) + 1} lines" if description.golden else "none: not exported yet",
@@ -70,7 +70,7 @@ def information(loaded: LoadedStep | LoadedGenerator, named: Path) -> str:
 
 
 def _bundle_rows(path: Path) -> dict[str, str]:
-    """Return what the bundle that was named holds; nothing for a run that was not exported, or one file."""
+    """Return the models of the bundle that was named; nothing for one file or a run that was not exported."""
     try:
         manifest = read_manifest(bundle_of(path))
     except ModelFileError:
@@ -80,35 +80,20 @@ def _bundle_rows(path: Path) -> dict[str, str]:
     return {} if [*manifest.models()] == ["."] else {"bundle": ", ".join(listed)}
 
 
-def _loop_rows(loaded: LoadedStep | LoadedGenerator) -> dict[str, str]:
-    """Return where the whole loop is to be had in one call, and the names of its tensors; nothing if it is nowhere."""
+def _generator_rows(loaded: LoadedStep | LoadedGenerator) -> dict[str, str]:
+    """Return the files with a generator and the names of its tensors."""
     rows = {}
-    for name, format in loops_of(loaded.path).items():
+    for name, format in generator_files(loaded.path).items():
         tensors = generate_signature(loaded.description.units, format)
         where = f"{name}, signature {GENERATE_NAME}" if format == "tflite" else name
-        rows[f"loop ({format})"] = f"{where}: {', '.join(tensors['inputs'])} in; {', '.join(tensors['outputs'])} out"
+        rows[f"generator ({format})"] = (
+            f"{where}: {', '.join(tensors['inputs'])} in; {', '.join(tensors['outputs'])} out"
+        )
     return rows
 
 
-def loss_in_words(nats: float, standard_error: float | None = None) -> str:
-    """Return a loss in the units people are shown; the standard error, if there is one, in nats too.
-
-    >>> loss_in_words(math.log(4))
-    '2.000 bits per character (1.3863 nats, perplexity 4.00)'
-    >>> loss_in_words(math.log(4), 0.0347)
-    '2.000 ± 0.050 bits per character (1.3863 ± 0.0347 nats, perplexity 4.00)'
-    """
-    error = (
-        ("", "") if standard_error is None else (f" ± {standard_error / math.log(2):.3f}", f" ± {standard_error:.4f}")
-    )
-    return (
-        f"{nats / math.log(2):.3f}{error[0]} bits per character "
-        f"({nats:.4f}{error[1]} nats, perplexity {math.exp(min(nats, 700)):.2f})"
-    )
-
-
 def baseline_rows(baseline: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a run's record says of the count model and of the network against it: label and value.
+    """Return the results of the count model, and of the network compared with it: label and value.
 
     Args:
         baseline: The object `baseline` of a training.json.
@@ -116,23 +101,23 @@ def baseline_rows(baseline: Mapping[str, Any]) -> dict[str, str]:
     test, difference = baseline["test"], baseline["difference"]
     counting = f"by counting: {baseline['model']} {baseline['order']}-gram, {baseline['num_counts']:,} counts"
     return {
-        "baseline": f"{loss_in_words(test['nats'], test.get('standard_error'))} {counting}",
+        "baseline": f"{Loss(test['nats'], test.get('standard_error')).in_words} {counting}",
         "difference": _difference_in_words(difference["percent"], difference.get("standard_error_percent")),
     }
 
 
 def training_rows(training: Mapping[str, Any]) -> dict[str, str]:
-    """Return all that a run's record says: label and value.
+    """Return all results of a training run: label and value.
 
     Args:
-        training: A training.json, as it stands inside a description.
+        training: The content of a training.json.
     """
     rows: dict[str, str] = {}
     for key, value in training.items():
         try:
             rows |= baseline_rows(value) if key == "baseline" else {key.replace("_", " "): _in_words(value)}
         except (KeyError, TypeError, ValueError):
-            # Not as this version writes it; still better shown than kept back.
+            # Another version of charrnn wrote it in another form; show it as it is.
             rows[key] = _in_words(value)
     return rows
 
@@ -158,6 +143,6 @@ def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
         nats, standard_error = value.get("nats"), value.get("standard_error")
         if isinstance(nats, float) and isinstance(standard_error, float | None):
-            return loss_in_words(nats, standard_error)
+            return Loss(nats, standard_error).in_words
         return ", ".join(f"{key.replace('_', ' ')} {_in_words(inner)}" for key, inner in value.items())
     return str(value)

@@ -1,7 +1,7 @@
-"""How every command of charrnn meets the terminal: streams, exit codes, signals; and the words it prints for people.
+"""Streams, exit codes and signals of every command of charrnn, and printing for a terminal.
 
-Results go to stdout, everything else to stderr. An error is one line and the exit code it carries; a reader that goes
-away (`| head`) ends the command quietly; Ctrl-C ends with 130 and SIGTERM with 143.
+Results go to stdout, everything else to stderr. An error is one line, and the process ends with the error's exit code.
+A closed pipe (`| head`) ends the command quietly, Ctrl-C ends it with 130, SIGTERM with 143.
 """
 
 import contextlib
@@ -9,28 +9,27 @@ import io
 import os
 import signal
 import sys
-import threading
 import time
-import traceback
-import unicodedata
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from charrnn_runtime.core.escape import escaped
 from charrnn_runtime.core.process import Interrupted, Stopped, Terminated
 from charrnn_runtime.errors import CharrnnError
-
-_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Overrides, embeddings and isolates, which make a line look like another one; marks of direction are harmless."""
 
 _SECONDS_BETWEEN = 0.2
 
 
+DEBUG = "Show the traceback of an error"
+"""What `--debug` does; a line of the help of every command."""
+
+
 def run(command: Callable[[], None], *, debug: bool = False) -> int:
-    """Carry out a command and return its exit code.
+    """Run a command and return its exit code.
 
     Args:
-        command: What to do; it prints its results.
-        debug: Whether an error shows its traceback as well.
+        command: The command; it prints its results.
+        debug: Whether an error shows its traceback too.
     """
     _use_utf8()
     _listen(signal.SIGINT, Interrupted)
@@ -47,46 +46,42 @@ def run(command: Callable[[], None], *, debug: bool = False) -> int:
         _discard_stdout()
         return 0
     except OSError as error:
-        # Whatever reaches this line was not foreseen where it happened: a full disk behind stdout, for instance.
+        # No code expected this error: a full disk behind stdout, for instance.
         return _fail(f"the system refused: {error}", 1, debug)
 
 
-def escaped(text: str) -> str:
-    r"""Return a text that does a terminal no harm: without control characters, line separators, changes of direction.
-
-    Joiners and marks, which letters and emoji are made of, stay as they are.
-
-    >>> escaped("a\x1b[2Jb\u202e") == "a\\x1b[2Jb\\u202e"
-    True
-    """
-    return text if text.isprintable() else "".join(map(_escaped_character, text))
-
-
 def line_writer(*, raw: bool = False) -> Callable[[str], object]:
-    """Return what writes a line to stdout: with control characters escaped on a terminal, as it is into a pipe.
+    """Return a function that writes a line to stdout; on a terminal, control characters are escaped.
 
     Args:
-        raw: Whether lines are written as they are on a terminal too (JSON escapes by itself).
+        raw: Whether lines are never escaped (JSON already is).
     """
-    # Python has no sys.stdout at all when the process was started with it closed.
+    # sys.stdout is None when the process was started with it closed.
     if sys.stdout is None:
         return lambda line: None
     write = sys.stdout.write
     if raw or not sys.stdout.isatty():
         return lambda line: write(line + "\n")
-    return lambda line: write(escaped(line) + "\n")
+    # Tabs stand between columns, and do a terminal no harm.
+    return lambda line: write("\t".join(map(escaped, line.split("\t"))) + "\n")
+
+
+def has_colours() -> bool:
+    """Return whether stdout is a terminal that shows colours; NO_COLOR (https://no-color.org) turns them off."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 @contextlib.contextmanager
 def progress(total: int | None, what: str) -> Iterator[Callable[[], None]]:
-    """Show on stderr how far a command is, a few times a second; only on a terminal that gets no results as well.
+    """Show the progress of a command on stderr, a few times a second, if stderr is a terminal and stdout is not.
 
     Args:
-        total: How many there will be; None if that is not known.
+        total: How many there will be; None if unknown.
         what: What is counted, such as "samples".
 
     Yields:
-        What to call once for each.
+        A function to call once for each.
     """
     if not sys.stderr.isatty() or (sys.stdout is not None and sys.stdout.isatty()):
         yield lambda: None
@@ -109,17 +104,6 @@ def progress(total: int | None, what: str) -> Iterator[Callable[[], None]]:
             sys.stderr.flush()
 
 
-def as_utf8(word: str) -> str:
-    """Return a word of the command line as the text it was typed as: UTF-8, if it is that, whatever the locale says.
-
-    Not for paths: those must stay as the system gave them.
-    """
-    try:
-        return os.fsencode(word).decode("utf-8")
-    except UnicodeError:
-        return word
-
-
 def _progress_line(count: int, total: int | None, what: str, seconds: float) -> str:
     pace = count / max(seconds, 1e-9)
     if not total:
@@ -129,13 +113,10 @@ def _progress_line(count: int, total: int | None, what: str, seconds: float) -> 
     return f"[{'#' * done}{'.' * (20 - done)}] {count:,} of {total:,} {what}  {pace:,.0f} a second  {left:,} s left"
 
 
-def _escaped_character(character: str) -> str:
-    harmful = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
-    return character.encode("unicode_escape").decode() if harmful else character
-
-
 def _fail(message: str, exit_code: int, debug: bool) -> int:
     if debug:
+        import traceback
+
         traceback.print_exc()
     one_line = " ".join(message.split())
     sys.stderr.write(f"charrnn: {one_line}\n")
@@ -147,13 +128,13 @@ def _fail(message: str, exit_code: int, debug: bool) -> int:
 
 
 def _flush_stdout() -> None:
-    # Python has no sys.stdout at all when the process was started with it closed.
+    # sys.stdout is None when the process was started with it closed.
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def _use_utf8() -> None:
-    # Names are UTF-8 whatever the locale says; a prefix that was no UTF-8 comes back out as it came in.
+    # Names are UTF-8 in any locale; a prefix that is not valid UTF-8 is written as it was read.
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors=errors)
@@ -163,11 +144,12 @@ def _listen(number: signal.Signals, stopped: type[Stopped]) -> None:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise stopped()
 
-    # A signal that was ignored from outside (nohup) stays ignored; handlers belong to the main thread.
-    if signal.getsignal(number) != signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-        signal.signal(number, stop)
+    # A signal that the caller ignores (nohup) stays ignored. Threads other than the main one may not set handlers.
+    if signal.getsignal(number) != signal.SIG_IGN:
+        with contextlib.suppress(ValueError):
+            signal.signal(number, stop)
 
 
 def _discard_stdout() -> None:
-    # Python flushes stdout once more at exit, which would print a second error.
+    # Python flushes stdout again at exit, which would print a second error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,11 +13,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice, repeat, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from charrnn_runtime.core.read_options import LONGEST_MAX_LINE_LENGTH, ReadOptions
 from charrnn_runtime.core.source_files import Source
 from charrnn_runtime.core.vocabulary import name_character
 from charrnn_runtime.errors import InputError
@@ -50,47 +50,8 @@ _SAMPLE_ROWS = 1000
 _SAMPLE_LINES, _SAMPLE_CHARACTERS = 4000, 1 << 22
 """What is looked at before the delimiter and the header are decided."""
 
-MAX_LINE_LENGTH = 2000
-"""Longest item that is read unless told otherwise: a batch of such lines takes about a gigabyte at 256 units."""
-
-LONGEST_MAX_LINE_LENGTH = 1_000_000
 _HELD_CHARACTERS = 4 * LONGEST_MAX_LINE_LENGTH
 """Characters of a line without an end that are held; such a line is too long for any limit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How a file of lines is read."""
-
-    column: str | None = None
-    """The column of a csv or tsv: a name out of its first row, which is then a header and no item; or a position
-    counted from 1. With a position the first row is an item like the others, unless it plainly is a header: one of its
-    cells is no number and everything below that cell is."""
-
-    field: str | None = None
-    """The field of the objects of a jsonl or json file."""
-
-    comment: str | None = None
-    """What a line begins with that is left out; None leaves none out."""
-
-    max_line_length: int = MAX_LINE_LENGTH
-    """Longest item, in characters; 1 to 1,000,000."""
-
-    skip_long: bool = False
-    """Whether longer items are left out; otherwise they are an error."""
-
-    def __post_init__(self) -> None:
-        """Refuse a value that has no meaning."""
-        if not 1 <= self.max_line_length <= LONGEST_MAX_LINE_LENGTH:
-            raise InputError(
-                f"option max_line_length: expected a whole number from 1 to {LONGEST_MAX_LINE_LENGTH}, received "
-                f"{self.max_line_length}; correct it or leave it out"
-            )
-        if self.comment is not None and not self.comment.strip(BLANKS):
-            raise InputError(
-                f"option comment: expected what comment lines begin with, such as '#', received {self.comment!r}; "
-                "correct it or leave it out"
-            )
 
 
 class Item(NamedTuple):
@@ -133,9 +94,9 @@ class LineFile:
         """Lines left out as comments; items above the limit of length."""
         self.first_long = 0
         """The number of the line with the first such item."""
-        self._inside_row = False
+        self._is_inside_row = False
         """Whether a quoted cell goes on, whose lines are no comments."""
-        self._lines = self._without_comments(self._physical_lines())
+        self._lines = self._physical_lines()
         self._items = self._open_items()
 
     @property
@@ -156,10 +117,9 @@ class LineFile:
                 items were above the limit of length, and `skip_long` does not say to leave them out.
         """
         limit = self._options.max_line_length
-        search = FORBIDDEN.search
         for line, text, row in self._items:
             stripped = text.strip(BLANKS)
-            if search(stripped):
+            if not stripped.isprintable() and FORBIDDEN.search(stripped):
                 self._refuse_item(line, stripped)
             if len(stripped) <= limit:
                 yield Item(line, stripped, row)
@@ -185,115 +145,123 @@ class LineFile:
             f"{clipped(text)!r}. Replace it or leave the item out"
         )
 
-    def _physical_lines(self) -> Iterator[tuple[int, str]]:
-        """Yield the lines with their numbers; of a line that is too long for any limit, its beginning."""
-        number, held = 0, ""
+    def _physical_lines(self) -> Iterator[str]:
+        """Yield the lines without their ends; of a line that is too long for any limit, its beginning."""
+        held = ""
         for text in self._source.texts():
-            *parts, held = (held + text).split("\n")
+            *lines, held = (held + text).split("\n")
             held = held[:_HELD_CHARACTERS]
-            for part in parts:
-                number += 1
-                yield number, part
+            yield from lines
         # Behind the last line end there is no line.
         if held:
-            yield number + 1, held
+            yield held
 
-    def _without_comments(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-        comment = self._options.comment
-        for number, line in lines:
-            if comment is None or self._inside_row or not line.lstrip(BLANKS).startswith(comment):
-                yield number, line
-            else:
+    def _numbered_lines(self) -> Iterator[tuple[int, str]]:
+        """Yield the lines but comments, with their numbers."""
+        for number, line in enumerate(self._lines, start=1):
+            if self._is_comment(line):
                 self.num_comments += 1
+            else:
+                yield number, line
+
+    def _is_comment(self, line: str) -> bool:
+        comment = self._options.comment
+        return comment is not None and line.lstrip(BLANKS).startswith(comment)
 
     def _open_items(self) -> Iterator[tuple[int, str, Any]]:
         if self.kind == "lines":
-            return ((line, text, text) for line, text in self._lines)
+            return ((line, text, text) for line, text in self._numbered_lines())
         if self.kind == "jsonl":
             return self._json_lines()
-        if self.kind == "json":
-            return self._json_array()
-        return self._table()
+        return self._json_array() if self.kind == "json" else self._table()
 
     # csv and tsv
 
     def _table(self) -> Iterator[tuple[int, str, Any]]:
-        texts = self._sample()
+        sample = self._take_sample()
+        texts = [text for text in sample if not self._is_comment(text)]
+        self._lines = chain(sample, self._lines)
         separator = _SEPARATOR_LINE.fullmatch(texts[0].strip(BLANKS)) if texts else None
         if separator:
             del texts[0]
-            next(self._lines)
         candidates = separator[1] if separator else "\t" if self.kind == "tsv" else "".join(_DELIMITERS)
         shares = {delimiter: _table_share(texts, delimiter) for delimiter in candidates}
         best = max(candidates, key=lambda delimiter: shares[delimiter])
         is_table = shares[best] > 0.5
         if (column := self._options.column) is not None:
             self.delimiter = best if is_table else _fitting_delimiter(texts, candidates, column)
-            return self._column_items(texts, column)
+            return self._column_items(texts, column, has_separator=bool(separator))
         if is_table:
             raise _needs_a_column(self.name, next((row for row in _rows_of(texts, best) if any(row)), ["", ""]))
-        return ((line, self._bare_item(text, line), [text]) for line, text in self._lines)
+        lines = islice(self._numbered_lines(), 1 if separator else 0, None)
+        return ((line, self._bare_item(text, line), [text]) for line, text in lines)
 
-    def _sample(self) -> list[str]:
-        """Return the first lines but comments, which will be read again."""
-        lines, characters = self._physical_lines(), 0
-        sample: list[tuple[int, str]] = []
-        while len(sample) < _SAMPLE_LINES and characters < _SAMPLE_CHARACTERS and (line := next(lines, None)):
+    def _take_sample(self) -> list[str]:
+        """Take the first lines, which will be read again."""
+        sample, characters = list[str](), 0
+        while len(sample) < _SAMPLE_LINES and characters < _SAMPLE_CHARACTERS:
+            if (line := next(self._lines, None)) is None:
+                break
             sample.append(line)
-            characters += len(line[1])
-        self._lines = self._without_comments(chain(sample, lines))
-        comment = self._options.comment
-        texts = (text for _, text in sample)
-        return [text for text in texts if comment is None or not text.lstrip(BLANKS).startswith(comment)]
+            characters += len(line)
+        return sample
 
-    def _column_items(self, sample: list[str], column: str) -> Iterator[tuple[int, str, Any]]:
+    def _column_items(self, sample: list[str], column: str, *, has_separator: bool) -> Iterator[tuple[int, str, Any]]:
         delimiter = self.delimiter or ","
         rows = [row for row in _rows_of(sample, delimiter) if any(row)]
         first = rows[0] if rows else [""]
         index = _column_index(first, self.name, column)
-        has_header = column.strip() != str(index + 1) or _is_header(rows)
-        if has_header:
+        if column.strip() != str(index + 1) or _is_header(rows):
             self.header = first
-        return self._cells(delimiter, index, has_header, len(first))
+        return self._cells(delimiter, index, len(first), num_skipped=has_separator + (self.header is not None))
 
-    def _cells(self, delimiter: str, index: int, has_header: bool, width: int) -> Iterator[tuple[int, str, Any]]:
+    def _cells(self, delimiter: str, index: int, width: int, num_skipped: int) -> Iterator[tuple[int, str, Any]]:
+        """Yield the cells of a column; the separator line and the header, which are no items, come first."""
         for line, cells in self._rows(delimiter):
-            if not any(cell.strip(BLANKS) for cell in cells):
+            if len(cells) > index and cells[index] and not num_skipped:
+                yield line, cells[index], cells
+            elif not any(cell.strip(BLANKS) for cell in cells):
                 yield line, "", cells
-            elif has_header:
-                has_header = False
-            elif len(cells) <= index:
+            elif num_skipped:
+                num_skipped -= 1
+            elif len(cells) > index:
+                yield line, "", cells
+            else:
                 raise InputError(
                     f"{self.name}: line {line:,} has {len(cells)} cells: expected column {index + 1} of {width}, "
                     f"received {_listed(cells)}. Correct the row, or quote the cell that holds the delimiter"
                 )
-            else:
-                yield line, cells[index], cells
 
     def _rows(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows, each with the number of its first line; a blank line is a row without cells."""
-        begin = last = 0
-
-        def lines() -> Iterator[str]:
-            nonlocal begin, last
-            for last, text in self._lines:
-                begin = begin or last
-                self._inside_row = True
-                # csv needs the line end to keep a newline inside quotes.
-                yield text.removesuffix("\r") + "\n"
-
-        reader = csv.reader(lines(), delimiter=delimiter, skipinitialspace=True, strict=True)
+        # csv needs the line end to keep a newline inside quotes.
+        lines = map(str.__add__, self._row_lines(), repeat("\n"))
+        reader, last = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True), 0
         try:
             for cells in reader:
-                yield begin, cells
-                begin, self._inside_row = 0, False
+                self._is_inside_row = False
+                # No comment stands inside a row: all that were left out so far stand before it.
+                yield last + 1 + self.num_comments, cells
+                last = reader.line_num
         except csv.Error as error:
             if "new-line character" in str(error):
-                raise lone_carriage_return(self.name, last) from error
+                raise lone_carriage_return(self.name, reader.line_num + self.num_comments) from error
             raise InputError(
-                f"{self.name}: line {begin:,} is not a row of csv ({error}): expected cells between "
-                f"{_delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
+                f"{self.name}: line {last + 1 + self.num_comments:,} is not a row of csv ({error}): expected cells "
+                f"between {_delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
             ) from error
+
+    def _row_lines(self) -> Iterator[str]:
+        return self._lines if self._options.comment is None else self._lines_of_rows()
+
+    def _lines_of_rows(self) -> Iterator[str]:
+        """Yield the lines but comments; a line inside a quoted cell is none."""
+        for line in self._lines:
+            if not self._is_inside_row and self._is_comment(line):
+                self.num_comments += 1
+            else:
+                self._is_inside_row = True
+                yield line
 
     def _bare_item(self, content: str, line: int) -> str:
         """Return a line of a csv without columns; one that is a single quoted cell as a whole loses its quotes."""
@@ -317,7 +285,7 @@ class LineFile:
     # JSON
 
     def _json_lines(self) -> Iterator[tuple[int, str, Any]]:
-        for line, content in self._lines:
+        for line, content in self._numbered_lines():
             stripped = content.strip(" \t\r")
             if not stripped:
                 yield line, "", ""
@@ -334,7 +302,7 @@ class LineFile:
             yield line, _json_item(value, f"{self.name}: line {line:,}", self._options.field), value
 
     def _json_array(self) -> Iterator[tuple[int, str, Any]]:
-        for line, value in _array_values(self._lines, self.name):
+        for line, value in _array_values(self._numbered_lines(), self.name):
             yield line, _json_item(value, f"{self.name}: line {line:,}", self._options.field), value
 
 

@@ -13,8 +13,9 @@ The checks, the command lines (argparse and Typer) and docs/commands.md are made
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,9 +53,22 @@ class Legal:
         return f"{self.noun} {self.limits}".rstrip()
 
 
+def as_utf8(word: str) -> str:
+    """Return a word of the command line as the text it was typed as: UTF-8, if it is that, whatever the locale says.
+
+    Not for paths: those must stay as the system gave them.
+    """
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        return word
+
+
 FLAG = Legal("True or False", "", bool, lambda value: isinstance(value, bool))
-TEXT = Legal("a text", "", str)
+TEXT = Legal("a text", "", as_utf8)
 PATH = Legal("a path", "", Path)
+PATH_OR_DASH = Legal("a path, or -", "", str)
+"""A file to read, where "-" is standard input."""
 
 
 def whole(least: int, most: int | None = None) -> Legal:
@@ -118,7 +132,12 @@ class Option:
     """The field's name; `options_of` fills it."""
 
     default: Any = None
-    """The field's default; `options_of` fills it."""
+    """The field's default, or `dataclasses.MISSING` if a value must be given; `options_of` fills it."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a value must be given."""
+        return self.default is MISSING
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -136,12 +155,18 @@ class Option:
     def range_in_words(self) -> str:
         """Which values are legal and which usual: "from 1 to 4096; 64 to 512 is usual"; empty if all are."""
         usual = f"{self.usual} is usual" if self.usual else ""
-        return "; ".join(filter(None, (self.legal.limits, usual)))
+        return "; ".join(filter(None, (self.legal.limits.removeprefix("of "), usual)))
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the value in help: FILE, lines|text, N."""
+        by_kind = {int: "N", float: "X", Path: "PATH"}.get(self.legal.read, "TEXT")  # type: ignore[call-overload]
+        return self.metavar or "|".join(self.legal.choices) or by_kind
 
     @property
     def shown_default(self) -> str:
         """The default as help shows it; empty if there is nothing to show."""
-        if self.default_in_words or self.is_flag or self.default in (None, "", ()):
+        if self.default_in_words or self.is_flag or self.default in (None, MISSING, "", ()):
             return self.default_in_words
         return str(self.default)
 
@@ -153,7 +178,7 @@ class Option:
 
 
 def option(
-    default: Any,
+    default: Any = MISSING,
     *,
     meaning: str,
     legal: Legal,
@@ -168,6 +193,12 @@ def option(
     """Return the dataclass field of an option; the arguments are those of `Option`."""
     described = Option(meaning, legal, usual, default_in_words, allows_none, flags, metavar, is_positional, is_repeated)
     return dataclasses.field(default=default, metadata={_KEY: described})
+
+
+def option_like(made_by: type, name: str) -> Any:
+    """Return a field that is the same option as one of another dataclass."""
+    [field] = (field for field in dataclasses.fields(made_by) if field.name == name)
+    return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
 def options_of(made_by: type, *names: str) -> tuple[Option, ...]:

@@ -1,4 +1,4 @@
-"""Names, types and shapes of the tensors of a step and of a loop; the words for formats, precisions and modes."""
+"""Names, types and shapes of the tensors of a step and of a generator; the names of formats, precisions and modes."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,24 +10,24 @@ SIGNATURE_NAME = "step"
 GENERATE_NAME = "generate"
 
 LINE_MAX_LENGTH = 50
-"""Default of max_length, in characters, as in the program this one grew from."""
+"""Default of max_length for a model of lines, in characters."""
 
 TEXT_MAX_LENGTH = 500
-"""The same of a model of a running text, which ends nowhere by itself: some paragraphs."""
+"""Default of max_length for a model of running text, in characters: some paragraphs."""
 
 Mode = Literal["lines", "text"]
 
 MAX_LENGTHS: Mapping["Mode", int] = {"lines": LINE_MAX_LENGTH, "text": TEXT_MAX_LENGTH}
 
 Format = Literal["onnx", "tflite", "npz", "c"]
-"""Kinds of exported files; npz holds the weights for the numpy step, c is a folder of sources."""
+"""Formats of exported files; npz holds the weights for the numpy step, c is a folder of sources."""
 
 Precision = Literal["fp32", "fp16", "int8", "full-int8", "int4"]
-"""Of the numbers in a file, the most exact first; full-int8 computes in integers throughout, calibrated."""
+"""Precisions of the numbers in a file, the most exact first; full-int8 is calibrated, and computes in integers only."""
 
 
 def signature(vocab_size: int, units: tuple[int, ...]) -> dict[str, Any]:
-    """Return names, types and shapes of the step's tensors, as manifest.json has them."""
+    """Return names, types and shapes of the tensors of a step, as in manifest.json."""
     states = dict(zip(state_names(len(units)), (size for size in units for _ in "hc"), strict=True))
     return {
         "name": SIGNATURE_NAME,
@@ -43,9 +43,9 @@ def signature(vocab_size: int, units: tuple[int, ...]) -> dict[str, Any]:
 
 
 def generate_signature(units: tuple[int, ...], format: Format) -> dict[str, Any]:
-    """Return names, types and shapes of the tensors of a loop; see `charrnn_runtime.engines.generator`.
+    """Return names, types and shapes of the tensors of a generator; see `charrnn_runtime.engines.generator`.
 
-    The operators of TFLite have no float64.
+    TFLite's operators have no float64, so its generator computes in float32.
     """
     step, real = signature(0, units), "float32" if format == "tflite" else "float64"
     states_out = {name: tensor for name, tensor in step["outputs"].items() if name != "logits"}

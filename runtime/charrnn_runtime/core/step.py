@@ -1,8 +1,8 @@
-"""The step: one token in, logits out, the LSTM's state passed in and returned.
+"""The step: one token in, logits out, with the LSTM's state as argument and result.
 
-`Step` is the shape that every engine has (Keras, numpy, onnxruntime, LiteRT), so that anything that drives one drives
-them all and parity can compare any two. `StepWeights` are the numbers of a step as plain arrays; `NumpyStep` computes
-it in fifteen lines and is the definition of the cell. Nothing here draws, reads files or knows characters.
+Every engine (Keras, numpy, onnxruntime, LiteRT, C) is a `Step`, so that sampling and scoring run on any of them and the
+parity gate can compare any two. `StepWeights` are the weights of a step as plain arrays; `NumpyStep` computes it in
+fifteen lines and is the definition of the cell.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ State = tuple[Float32, ...]
 
 
 class Step(Protocol):
-    """One step of a character model, with its state as argument and result."""
+    """One step of a character model."""
 
     @property
     def vocab_size(self) -> int:
@@ -41,8 +41,8 @@ class Step(Protocol):
             state: The state before the token; see `State`.
 
         Returns:
-            logits float32 [batch, vocab_size] of the token that follows, and the state after the token. Both are the
-            caller's to keep: the next call does not change them.
+            logits float32 [batch, vocab_size] of the next token, and the state after the token. The caller may keep
+            both: the next call does not change them.
         """
         ...
 
@@ -53,7 +53,7 @@ def zero_state(units: tuple[int, ...], batch: int) -> State:
 
 
 def state_names(num_layers: int) -> tuple[str, ...]:
-    """Return the names of the state inputs in the order of `State`; the outputs are these with `_out` behind.
+    """Return the names of the state inputs in the order of `State`; the outputs have `_out` appended.
 
     >>> state_names(2)
     ('h_0', 'c_0', 'h_1', 'c_1')
@@ -65,8 +65,8 @@ def state_names(num_layers: int) -> tuple[str, ...]:
 class StepWeights:
     """The weights of a step; gates in Keras's order: input, forget, cell, output.
 
-    The embedding and the lowest layer's input kernel are folded into one table, since their product takes only
-    `vocab_size` different values.
+    The embedding and the input kernel of the lowest layer are folded into one table, because their product has only
+    `vocab_size` different rows.
     """
 
     input_table: Float32
@@ -88,13 +88,13 @@ class StepWeights:
     """[vocab_size]."""
 
     def __post_init__(self) -> None:
-        """Refuse arrays whose shapes or types do not make a step, and numbers that are not finite."""
+        """Check that shapes and types make a step, and that all numbers are finite."""
         for name, array, shape in self._expected():
             if array.shape != shape or array.dtype != np.float32:
                 raise ModelFileError(
                     f"weights: expected {name} float32 {list(shape)}, received {array.dtype} {list(array.shape)}"
                 )
-            # Integers have no NaN: a quantiser would turn one into a number, and nobody would see it again.
+            # Integers have no NaN: a quantiser would turn one into a number, and hide it.
             if not np.isfinite(array).all():
                 raise ModelFileError(f"weights: expected finite numbers, received NaN or infinity in {name}")
 
@@ -128,16 +128,16 @@ class StepWeights:
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers the step holds, after folding."""
+        """The number of weights, after folding."""
         return sum(array.size for _, array, _ in self._expected())
 
     def arrays(self) -> dict[str, Float32]:
-        """Return the arrays by the names that model.npz has: input_table, recurrent_kernel_0 ..., projection_bias."""
+        """Return the arrays by their names in model.npz: input_table, recurrent_kernel_0 ..., projection_bias."""
         return {name: array for name, array, _ in self._expected()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.float32]]) -> "StepWeights":
-        """Rebuild the weights from what `arrays` returned.
+        """Rebuild the weights from the arrays that `arrays` returned.
 
         Raises:
             ModelFileError: An array is missing or does not fit the others.
@@ -170,7 +170,7 @@ class StepWeights:
             layers = sum(name.startswith("lstm_") and name.endswith("/kernel") for name in arrays)
             if (bias := arrays["lstm_0/bias"].shape) != arrays["lstm_0/kernel"].shape[1:]:
                 raise ValueError(f"lstm_0/bias has the shape {bias}, which does not fit lstm_0/kernel")
-            # In float64, so that the table is the exact product, rounded once.
+            # In float64, so that the product is rounded only once.
             table = arrays["embedding"].astype(np.float64) @ arrays["lstm_0/kernel"] + arrays["lstm_0/bias"]
             return cls(
                 input_table=np.ascontiguousarray(table, np.float32),
@@ -192,16 +192,13 @@ class NumpyStep:
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens."""
         return self.weights.vocab_size
 
     @property
     def units(self) -> tuple[int, ...]:
-        """The number of units of each layer, the lowest first."""
         return self.weights.units
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
-        """Feed one token a row; see `Step`."""
         weights, after, below = self.weights, [], None
         for layer, recurrent_kernel in enumerate(weights.recurrent_kernels):
             if below is None:

@@ -1,11 +1,10 @@
-"""Characters to tokens and back: what every side (training, export, device) must agree on.
+"""Characters to tokens and back, the same for training, export and devices.
 
 A token is one Unicode code point. Token 0 is the newline, the boundary of a line; the rest is sorted by code point.
-The rule by which text is prepared (normal form, case) is part of the vocabulary and travels with it, so that a prefix
-on a device is treated exactly as the training lines were. This module knows nothing of models.
+The vocabulary includes the rule by which text is prepared (normal form, case), so that a device treats a prefix exactly
+as the training lines were treated.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ Tokens = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class TextRule:
-    """How text is prepared before it is split into characters."""
+    """How a text is prepared before it is split into characters."""
 
     normal_form: NormalForm | None = "NFC"
     """Unicode normal form; None leaves the code points as they are."""
@@ -36,7 +35,7 @@ class TextRule:
     """Whether capital letters are lowered (`str.lower`)."""
 
     def __post_init__(self) -> None:
-        """Refuse a normal form that is not known."""
+        """Check the normal form."""
         if self.normal_form not in (None, "NFC"):
             raise InputError(f"normal form: expected NFC or none, received {self.normal_form!r}")
 
@@ -47,7 +46,11 @@ class TextRule:
         'stéphane'
         """
         prepared = text.lower() if self.lowercase else text
-        return unicodedata.normalize(self.normal_form, prepared) if self.normal_form else prepared
+        if self.normal_form is None or prepared.isascii():  # ASCII is its own normal form
+            return prepared
+        import unicodedata
+
+        return unicodedata.normalize(self.normal_form, prepared)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Vocabulary:
     """How text is prepared before it is encoded."""
 
     def __post_init__(self) -> None:
-        """Refuse an order or a repetition that would give two tokens a different meaning on two sides."""
+        """Refuse an order that a device could number in another way, and repeated characters."""
         rest = self.characters[1:]
         if self.characters[:1] != "\n" or list(rest) != sorted(set(rest) - {"\n"}):
             raise ModelFileError(
@@ -76,11 +79,11 @@ class Vocabulary:
                 f"received {self.characters[:40]!r}. The file was changed, or was not written by charrnn"
             )
         if any("\ud800" <= character <= "\udfff" for character in rest):
-            raise ModelFileError(f"vocabulary: expected characters, received half of one in {self.characters[:40]!r}")
+            raise ModelFileError(f"vocabulary: expected characters, received a surrogate in {self.characters[:40]!r}")
 
     @classmethod
     def build(cls, lines: Iterable[str], rule: TextRule = TextRule()) -> "Vocabulary":
-        """Return the vocabulary of lines to which the rule has already been applied."""
+        """Return the vocabulary of some lines, which the rule has already been applied to."""
         found = set[str]().union(*lines) - {"\n"}
         return cls("\n" + "".join(sorted(found)), rule)
 
@@ -94,7 +97,7 @@ class Vocabulary:
         return {character: token for token, character in enumerate(self.characters)}
 
     def encode(self, text: str, *, unknown: Unknown = "error") -> Tokens:
-        """Return the tokens of a text, after the text rule has been applied to it.
+        """Apply the text rule to a text and return its tokens.
 
         Args:
             text: Any text; a newline in it becomes the boundary token.
@@ -104,7 +107,7 @@ class Vocabulary:
             int32 [number of characters].
 
         Raises:
-            UnknownCharacterError: The text holds a character that the model has never seen; it is named.
+            UnknownCharacterError: The text holds a character that the model has never seen; the message names it.
         """
         prepared = self.rule.apply(text)
         tokens = [self._token_of.get(character, -1) for character in prepared]
@@ -139,11 +142,13 @@ class Vocabulary:
 
 
 def name_character(character: str) -> str:
-    """Return a character as people can look it up: quoted where it can be printed, code point, Unicode name.
+    """Return a character so that people can look it up: quoted if it is printable, its code point, its Unicode name.
 
     >>> name_character("é")
     "'é' (U+00E9, LATIN SMALL LETTER E WITH ACUTE)"
     """
+    import unicodedata
+
     code_point = f"U+{ord(character):04X}"
     name = unicodedata.name(character, "")
     inside = f"{code_point}, {name}" if name else code_point
@@ -152,8 +157,8 @@ def name_character(character: str) -> str:
 
 def _unknown_character(text: str, position: int, vocabulary: Vocabulary) -> UnknownCharacterError:
     character = text[position]
-    known = "".join(c for c in vocabulary.characters[1:] if c.isprintable())
-    shown = known if len(known) <= 80 else known[:79] + "…"
+    printable = "".join(c for c in vocabulary.characters[1:] if c.isprintable())
+    shown = printable if len(printable) <= 80 else printable[:79] + "…"
     return UnknownCharacterError(
         f"unknown character {name_character(character)} at position {position + 1}: the model has only seen {shown!r}. "
         "Leave the character out, or train on lines that hold it"

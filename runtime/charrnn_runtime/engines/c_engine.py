@@ -1,7 +1,7 @@
-"""The step run by the C that an export writes, compiled here.
+"""The step run by the C that an export writes, compiled on this machine.
 
-It runs code that came with a model: nothing loads this module unless plain C was asked for by name. The shared library
-is made in a temporary folder by the C compiler of this machine, loaded, and gone with the process.
+It runs code that came with a model, so it is used only for `engine="c"`. The C compiler of this machine makes a shared
+library in a temporary folder; it is loaded, and the folder is removed.
 """
 
 import ctypes
@@ -21,10 +21,10 @@ from charrnn_runtime.core.step import Float32, Int32, State
 from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError
 
 HEADER, SOURCE = "charrnn_model.h", "charrnn_model.c"
-"""What is read for the sizes of a model, and what is compiled; the rest is included by them."""
+"""The file that defines the sizes of a model, and the file to compile; they include the others."""
 
 COMPILERS = ("cc", "gcc", "clang")
-"""Looked for in this order, after the one that the environment variable CC names."""
+"""Tried in this order, after the one that the environment variable CC names."""
 
 FLAGS = ("-std=c99", "-O2")
 
@@ -32,7 +32,7 @@ _FLOATS = ctypes.POINTER(ctypes.c_float)
 
 
 class CStep:
-    """An exported C model as a `charrnn_runtime.core.step.Step`; rows of a batch go through it one after the other."""
+    """An exported C model as a `charrnn_runtime.core.step.Step`; it computes the rows of a batch one by one."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class CStep:
         """Compile a model and load it.
 
         Args:
-            sources: What `charrnn_export.c_format.sources.convert` returned.
-            compiler: The compiler's command; None takes what `find_compiler` finds.
-            flags: What it is called with.
+            sources: The files of the model by name, from `charrnn_export.c_format.sources.convert`.
+            compiler: The command of the compiler; None takes the one that `find_compiler` finds.
+            flags: The options of the compiler.
 
         Raises:
-            ModelFileError: The header does not say how large the model is, or the source lacks its functions.
+            ModelFileError: The header does not define the sizes of the model, or the source lacks its functions.
             EngineMissingError: There is no C compiler.
             OperationError: The compiler refused the sources.
         """
@@ -63,7 +63,6 @@ class CStep:
             raise ModelFileError(f"{SOURCE} is damaged: expected the functions of {HEADER} ({error})") from error
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
-        """Feed one token a row; see `charrnn_runtime.core.step.Step`."""
         # charrnn_state: h of every layer, then c of every layer.
         rows = np.ascontiguousarray(np.concatenate([*state[0::2], *state[1::2]], axis=1), np.float32)
         logits = np.empty((len(token), self.vocab_size), np.float32)
@@ -78,7 +77,7 @@ class CStep:
         return logits, tuple(part for layer in range(layers) for part in (parts[layer], parts[layers + layer]))
 
     def characters(self) -> str:
-        """Return the character of every token, as the C writes them."""
+        """Return the character of every token, from the C model."""
         text, written = b"", ctypes.create_string_buffer(4)
         for token in range(self.vocab_size):
             length = self._library.charrnn_character(token, written)
@@ -120,11 +119,11 @@ def compile_c(command: Sequence[str | Path]) -> None:
         raise EngineMissingError(f"the C compiler {command[0]} cannot be started: {error.strerror or error}") from error
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        raise OperationError(f"the C compiler {command[0]} failed: {(complaints or ['it said nothing'])[0]}")
+        raise OperationError(f"the C compiler {command[0]} failed: {(complaints or ['it gave no message'])[0]}")
 
 
 def _defined(sources: Mapping[str, bytes], name: str) -> tuple[int, ...]:
-    """Return the numbers that the header defines a name as."""
+    """Return the numbers in the header's definition of a name."""
     line = re.search(
         rf"^#define CHARRNN_{name} (.+)$", sources.get(HEADER, b"").decode("utf-8", "replace"), re.MULTILINE
     )

@@ -1,6 +1,6 @@
-"""The step, and the whole loop, run by LiteRT (TFLite).
+"""The step and the generator, run by LiteRT (TFLite).
 
-The one module that imports ai_edge_litert, and only when a step or a loop is made.
+The only module that imports ai_edge_litert, and only when a step or a generator is made.
 """
 
 import threading
@@ -10,7 +10,7 @@ import numpy as np
 
 from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME, generate_signature
 from charrnn_runtime.core.step import Float32, Int32, State, state_names
-from charrnn_runtime.engines.generator import Reals, check_tensors, scalars
+from charrnn_runtime.engines.tensors import Reals, check_tensors, scalars
 from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError
 from charrnn_runtime.sampling.draw import SamplingOptions
 
@@ -18,16 +18,16 @@ from charrnn_runtime.sampling.draw import SamplingOptions
 class LiteRTStep:
     """An exported .tflite as a `charrnn_runtime.core.step.Step`.
 
-    An interpreter is not thread-safe (used by two threads it gives wrong numbers without an error), so calls take a
-    lock; for speed on several threads make one step for each.
+    An interpreter is not thread-safe (two threads get wrong numbers without an error), so calls take a lock; for more
+    speed, make one step for each thread.
     """
 
     def __init__(self, data: bytes, *, name: str = "the model", num_threads: int = 1) -> None:
         """Make an interpreter from the bytes of a model.
 
         Args:
-            data: The model, already checked against its digest: a damaged one can end the process.
-            name: What to call the file in an error.
+            data: The model, after its digest was checked: a damaged one can end the process.
+            name: The name of the file in error messages.
             num_threads: Threads inside one operator; one is fastest for cells of this size.
 
         Raises:
@@ -43,14 +43,13 @@ class LiteRTStep:
         names = state_names(len(self.units))
         self._inputs = [int(inputs[key]["index"]) for key in ("token", *names)]
         self._outputs = [int(outputs[key]["index"]) for key in ("logits", *(f"{state}_out" for state in names))]
-        # Here and not at the first call, so that what LiteRT has to say about it comes while loading.
+        # Here and not at the first call, so that LiteRT writes its messages while the model is loaded.
         try:
             self._resize(1)
         except (RuntimeError, ValueError) as error:
             raise ModelFileError(f"LiteRT cannot load {name}: {_one_line(error)}") from error
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
-        """Feed one token a row; see `charrnn_runtime.core.step.Step`."""
         try:
             with self._lock:
                 logits, *after = self._run((token, *state))
@@ -82,7 +81,7 @@ class LiteRTGenerator:
 
         Raises:
             EngineMissingError: ai-edge-litert is not installed.
-            ModelFileError: LiteRT refuses the bytes, or they hold no loop.
+            ModelFileError: LiteRT refuses the bytes, or they hold no generator.
         """
         self._name = name
         self._interpreter = _interpreter(data, name, num_threads)
@@ -90,7 +89,7 @@ class LiteRTGenerator:
         signatures = self._interpreter.get_signature_list()
         if GENERATE_NAME not in signatures:
             raise ModelFileError(
-                f"{name} holds no loop: expected a signature 'generate', received {sorted(signatures)}"
+                f"{name} holds no generator: expected a signature 'generate', received {sorted(signatures)}"
             )
         self._run = self._interpreter.get_signature_runner(GENERATE_NAME)
         inputs, outputs = self._run.get_input_details(), self._run.get_output_details()
@@ -104,7 +103,6 @@ class LiteRTGenerator:
         self._states = state_names(layers)
 
     def __call__(self, token: Int32, state: State, uniforms: Reals, options: SamplingOptions) -> tuple[Int32, State]:
-        """Draw as many tokens a row as it has uniforms; see `charrnn_runtime.engines.generator.Generator`."""
         inputs = {"token": token, "uniforms": uniforms.astype(np.float32), **scalars(options, np.float32)}
         try:
             with self._lock:
@@ -115,7 +113,7 @@ class LiteRTGenerator:
 
 
 def signatures(data: bytes, name: str) -> list[str]:
-    """Return what a TFLite model computes.
+    """Return the names of the signatures of a TFLite model.
 
     Raises:
         EngineMissingError: ai-edge-litert is not installed.

@@ -1,4 +1,4 @@
-"""The step, and the whole loop, run by onnxruntime. The one module that imports it."""
+"""The step and the generator, run by onnxruntime. The only module that imports it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,22 +7,22 @@ import onnxruntime
 
 from charrnn_runtime.core.signature import generate_signature
 from charrnn_runtime.core.step import Float32, Int32, State, state_names
-from charrnn_runtime.engines.generator import Reals, check_tensors, scalars
+from charrnn_runtime.engines.tensors import Reals, check_tensors, scalars
 from charrnn_runtime.errors import ModelFileError, OperationError
 from charrnn_runtime.sampling.draw import SamplingOptions
 
-_NOWHERE = "/nonexistent/charrnn-models-have-no-external-data"
+_NO_FOLDER = "/nonexistent/charrnn-models-have-no-external-data"
 
 
 class OnnxStep:
-    """An exported .onnx as a `charrnn_runtime.core.step.Step`; may be shared by threads."""
+    """An exported .onnx as a `charrnn_runtime.core.step.Step`; threads may share it."""
 
     def __init__(self, data: bytes, *, name: str = "the model", num_threads: int = 1) -> None:
         """Make a session from the bytes of a file.
 
         Args:
-            data: The whole file, already checked against its digest.
-            name: What to call the file in an error.
+            data: The content of the file, after its digest was checked.
+            name: The name of the file in error messages.
             num_threads: Threads inside one operator; one is fastest for cells of this size.
 
         Raises:
@@ -41,7 +41,6 @@ class OnnxStep:
         return self._session.get_modelmeta().custom_metadata_map  # type: ignore[no-any-return]
 
     def __call__(self, token: Int32, state: State) -> tuple[Float32, State]:
-        """Feed one token a row; see `charrnn_runtime.core.step.Step`."""
         try:
             logits, *after = self._session.run(self._outputs, dict(zip(self._inputs, (token, *state), strict=True)))
         except Exception as error:
@@ -50,13 +49,13 @@ class OnnxStep:
 
 
 class OnnxGenerator:
-    """A model.generate.onnx as a `charrnn_runtime.engines.generator.Generator`; may be shared by threads."""
+    """A model.generate.onnx as a `charrnn_runtime.engines.generator.Generator`; threads may share it."""
 
     def __init__(self, data: bytes, *, name: str = "the model", num_threads: int = 1) -> None:
         """Make a session from the bytes of a file; see `OnnxStep`.
 
         Raises:
-            ModelFileError: onnxruntime refuses the bytes, or they hold no loop.
+            ModelFileError: onnxruntime refuses the bytes, or they hold no generator.
         """
         self._name = name
         self._session = _session(data, name, num_threads)
@@ -74,7 +73,6 @@ class OnnxGenerator:
         return self._session.get_modelmeta().custom_metadata_map  # type: ignore[no-any-return]
 
     def __call__(self, token: Int32, state: State, uniforms: Reals, options: SamplingOptions) -> tuple[Int32, State]:
-        """Draw as many tokens a row as it has uniforms; see `charrnn_runtime.engines.generator.Generator`."""
         inputs = {"token": token, "uniforms": uniforms.astype(np.float64), **scalars(options, np.float64)}
         try:
             tokens, *after = self._session.run(self._outputs, {**inputs, **dict(zip(self._states, state, strict=True))})
@@ -87,21 +85,17 @@ _TYPES = {"tensor(int32)": "int32", "tensor(float)": "float32", "tensor(double)"
 
 
 def _session(data: bytes, name: str, num_threads: int) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(data, _session_options(num_threads), providers=["CPUExecutionProvider"])
-    # onnxruntime raises a class of its own for each status code; their only common base is Exception.
-    except Exception as error:
-        raise ModelFileError(f"onnxruntime cannot load {name}: {_first_line(error)}") from error
-
-
-def _session_options(num_threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # A model loaded from bytes would otherwise read external data from the current directory.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
-    return options
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    # onnxruntime has a class for each status code; Exception is the only base they have in common.
+    except Exception as error:
+        raise ModelFileError(f"onnxruntime cannot load {name}: {_first_line(error)}") from error
 
 
 def _sizes(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple[int, ...]]:
@@ -110,7 +104,7 @@ def _sizes(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple
     num_layers = sum(node.startswith("h_") for node in inputs)
     states = state_names(num_layers)
     if "uniforms" in inputs:
-        raise ModelFileError(f"{name} holds the whole loop and no step; name the bundle or its model.onnx")
+        raise ModelFileError(f"{name} holds a generator and no step; name the bundle or its model.onnx")
     if {*inputs} != {"token", *states} or {*outputs} != {"logits", *(f"{state}_out" for state in states)}:
         raise ModelFileError(
             f"{name} is not a step: expected token, h_0, c_0 ... in and logits, h_0_out, c_0_out ... out; "

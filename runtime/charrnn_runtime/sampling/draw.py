@@ -1,9 +1,8 @@
 """From logits to a token: temperature, top_k, top_p, and the inverse of the cumulative distribution.
 
-Small pure functions on arrays, float64 inside, so that the engines' float32 logits are the only thing that can differ
-from one machine to another. The order is fixed: banned tokens, logits / temperature, top_k, top_p, renormalise, draw
-with one uniform. None means off, everywhere. Nothing here knows the step or its state. docs/random_stream.md holds the
-rule for other languages, with numbers to check a port by.
+Small pure functions on arrays. They compute in float64, so that only the engines' float32 logits can differ between
+machines. The order is fixed: banned tokens, logits / temperature, top_k, top_p, renormalise, draw with one uniform.
+None means off. docs/random_stream.md describes the rule for other languages, with numbers to check a port against.
 """
 
 import math
@@ -13,52 +12,57 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn_runtime.core.option_fields import faults_of, number, option, whole
 from charrnn_runtime.core.step import Int32
 from charrnn_runtime.core.vocabulary import BOUNDARY
 from charrnn_runtime.errors import InputError, OperationError
 
 Float64 = NDArray[np.float64]
 
-
 _MANY_ROWS = 64
-"""From here on adding up token by token is quicker than row by row (measured)."""
+"""From this many rows on, adding up token by token is faster than row by row (measured)."""
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
     """How a token is drawn from logits."""
 
-    temperature: float = 1.0
-    """Divides the logits: below 1 safer, above 1 wilder; 0 always takes the most probable token (greedy)."""
-
-    top_k: int | None = None
-    """Only the k most probable tokens are kept; None keeps all."""
-
-    top_p: float | None = None
-    """Only the fewest tokens that hold this share (0 to 1) of the probability are kept; None keeps all."""
-
+    temperature: float = option(
+        1.0,
+        meaning="Divides the logits: below 1 safer, above 1 wilder, 0 always the most probable",
+        legal=number("of 0 (greedy) or more", lambda value: value >= 0),
+        usual="0.5 to 1.2",
+        metavar="T",
+    )
+    top_k: int | None = option(
+        None,
+        meaning="Keep only the K most probable characters",
+        legal=whole(1),
+        default_in_words="all",
+        metavar="K",
+    )
+    top_p: float | None = option(
+        None,
+        meaning="Keep only the most probable characters that hold this share of the probability",
+        legal=number("above 0 and up to 1", lambda value: 0 < value <= 1),
+        default_in_words="all",
+        metavar="P",
+    )
     banned: tuple[int, ...] = ()
     """Tokens that are never drawn."""
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning, NaN included."""
-        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
-            raise InputError(
-                f"temperature: expected a number of 0 (greedy) or more, "
-                f"received {self.temperature}; 0.5 to 1.2 is usual"
-            )
-        if self.top_k is not None and not self.top_k >= 1:
-            raise InputError(
-                f"top_k: expected a whole number of 1 or more, received {self.top_k}; leave it out for off"
-            )
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise InputError(
-                f"top_p: expected a number above 0 and up to 1, received {self.top_p}; leave it out for off"
-            )
+        for one, value in faults_of(self):
+            # A number that numpy computed is as good as Python's own.
+            if isinstance(value, np.generic) and one.legal.accepts(value.item()):
+                continue
+            hint = f"{one.usual} is usual" if one.usual else "leave it out for off"
+            raise InputError(f"{one.name}: expected {one.legal}, received {value}; {hint}")
 
     @cached_property
     def greedy(self) -> bool:
-        """Whether no uniform is used."""
+        """Whether the most probable token is taken, without a uniform."""
         return self.temperature == 0
 
     @cached_property
@@ -75,14 +79,14 @@ def draw(
     Args:
         logits: [batch, vocab_size].
         uniforms: float64 [batch], each in [0, 1).
-        options: How.
+        options: Temperature, filters and banned tokens.
         may_end: bool [batch]: the rows that may draw a boundary; None for all.
 
     Returns:
         int32 [batch].
 
     Raises:
-        OperationError: A logit is NaN or infinite: whatever was drawn from it would mean nothing.
+        OperationError: A logit is NaN or infinite.
     """
     return pick(running_sums(logits, options, may_end), uniforms)
 
@@ -90,14 +94,14 @@ def draw(
 def running_sums(
     logits: NDArray[np.floating], options: SamplingOptions, may_end: NDArray[np.bool_] | None = None
 ) -> Float64:
-    """Return what tokens are picked from: the weights of the tokens, summed up to each; see `draw`.
+    """Return the running sums of the weights of the tokens, from which `pick` picks; see `draw` for the arguments.
 
-    When greedy, all weight is on the most probable token, the lowest of equals.
+    When greedy, the most probable token (the lowest of equals) has all the weight.
 
     Returns:
         float64 [batch, vocab_size].
     """
-    # Token by token from here on: a token's numbers of all rows lie side by side.
+    # Transposed from here on: the numbers of one token, of all rows, lie side by side.
     scaled = np.array(logits.T, order="C")
     if options.banned:
         scaled[list(options.banned)] = -np.inf
@@ -109,8 +113,9 @@ def running_sums(
     if options.greedy:
         return np.maximum.accumulate(scaled == highest, axis=0).astype(np.float64).T
     weights = _weigh(np.subtract(scaled, highest, dtype=np.float64), options.temperature)
-    if options.filters:
-        weights = np.ascontiguousarray(_filtered(weights.T, options).T)
+    if options.top_k is not None or options.top_p is not None:
+        weights = keep_top_k(weights.T, options.top_k or len(weights))
+        weights = np.ascontiguousarray(keep_top_p(weights, options.top_p or 1).T)
     _sum_up(weights)
     summed: Float64 = weights.T
     return summed
@@ -121,7 +126,7 @@ def _sum_up(weights: Float64) -> None:
     if weights.shape[1] < _MANY_ROWS:
         np.add.accumulate(weights, axis=0, out=weights)
         return
-    # `accumulate` goes along one row after the other, each addition waiting for the last: three times as long.
+    # `accumulate` adds within one row after the other, where each addition waits for the last: three times as slow.
     before = weights[0]
     for row in weights[1:]:
         np.add(before, row, out=row)
@@ -129,11 +134,11 @@ def _sum_up(weights: Float64) -> None:
 
 
 def running_sum(logits: NDArray[np.floating], options: SamplingOptions, may_end: bool = True) -> Float64:
-    """Return the running sums of one row, the same as `running_sums` does, in fewer calls.
+    """Return the running sums of one row: the same as `running_sums`, in fewer calls.
 
     Args:
         logits: [vocab_size].
-        options: How.
+        options: Temperature, filters and banned tokens.
         may_end: Whether a boundary may be drawn.
 
     Returns:
@@ -153,9 +158,9 @@ def running_sum(logits: NDArray[np.floating], options: SamplingOptions, may_end:
 
 
 def pick(running: Float64, uniforms: Float64) -> Int32:
-    """Return of each row the lowest token at which the running sum passes uniform * total.
+    """Return for each row the lowest token whose running sum is above uniform * total.
 
-    A token of weight zero is never returned, whatever the rounding.
+    A token of weight zero is never returned, however the product is rounded.
 
     Args:
         running: float64 [batch, vocab_size].
@@ -168,14 +173,14 @@ def pick(running: Float64, uniforms: Float64) -> Int32:
     [2]
     """
     total = running[:, -1]
-    # uniform * total may round up to the total itself, which no running sum passes.
+    # uniform * total may round up to the total itself, and no running sum is above that.
     target = np.minimum(uniforms * total, np.nextafter(total, 0))
-    passed: Int32 = (running <= target[:, np.newaxis]).sum(axis=1, dtype=np.int32)
-    return passed
+    picked: Int32 = (running <= target[:, np.newaxis]).sum(axis=1, dtype=np.int32)
+    return picked
 
 
 def pick_one(running: Float64, uniform: float) -> int:
-    """Return the token of one row, the same as `pick` does, in fewer calls; running is float64 [vocab_size]."""
+    """Return the token of one row: the same as `pick`, in fewer calls; running is float64 [vocab_size]."""
     total = running[-1]
     target = uniform * total
     return int(running.searchsorted(target if target < total else np.nextafter(total, 0), "right"))
@@ -193,23 +198,15 @@ def unnormalised(logits: NDArray[np.floating], temperature: float) -> Float64:
 
 
 def _weigh(below_highest: Float64, temperature: float) -> Float64:
-    """Return exp(x / temperature), in the array that was given."""
+    """Return exp(x / temperature), in place."""
     if temperature != 1:
-        with np.errstate(over="ignore"):  # at a temperature next to 0 the others become -inf, weight 0
+        with np.errstate(over="ignore"):  # at a temperature near 0 the quotients become -inf, weight 0
             below_highest /= temperature
     return np.exp(below_highest, out=below_highest)
 
 
-def _filtered(weights: Float64, options: SamplingOptions) -> Float64:
-    if options.top_k is not None:
-        weights = keep_top_k(weights, options.top_k)
-    if options.top_p is not None:
-        weights = keep_top_p(weights, options.top_p)
-    return weights
-
-
 def not_finite() -> OperationError:
-    """Return the error to raise when a logit is NaN or infinite."""
+    """Return the error for a logit that is NaN or infinite."""
     return OperationError("the model gave a logit that is not finite; `charrnn verify` checks it on this device")
 
 
@@ -229,7 +226,7 @@ def keep_top_k(weights: Float64, k: int) -> Float64:
 
 
 def keep_top_p(weights: Float64, p: float) -> Float64:
-    """Return the weights with all set to zero but the fewest largest that hold at least the share p of the row's sum.
+    """Return the weights with all but the largest set to zero: as few as hold the share p of the sum of the row.
 
     At least one stays; among equals the lowest id comes first.
 

@@ -1,8 +1,7 @@
-"""Where samples stand after their first tokens: kept, because many samples begin alike.
+"""A prefix cache: the model's output after the first tokens of samples, because many samples begin alike.
 
-Of 1,000 names drawn at temperature 1 a third of all characters follow a beginning that an earlier name had (measured),
-so that a third of the steps need not be computed. What is kept is what the step said, so the text stays the same.
-How samples are drawn, and who asks, is not known here.
+Of 1,000 names drawn at temperature 1, a third of all characters follow a prefix that an earlier name had (measured), so
+a third of the steps need not be computed. The cache holds what the step returned, so the texts stay the same.
 """
 
 import numpy as np
@@ -11,79 +10,83 @@ from numpy.typing import NDArray
 from charrnn_runtime.core.step import Int32, State
 from charrnn_runtime.sampling.draw import Float64
 
-Places = NDArray[np.int64]
+Nodes = NDArray[np.int64]
 """Rows of the arrays of `PrefixCache`."""
 
-NOWHERE = -1
-"""Instead of a place: one that is not kept."""
+ROOT = 0
+"""The node of the empty prefix."""
 
-DEEPEST = 3
-"""Most tokens after which a place is kept."""
+NO_NODE = -1
+"""Stands for a prefix that is not in the cache."""
 
-_MOST_PLACES, _MOST_BYTES = 4096, 8 << 20
+MAX_DEPTH = 3
+"""The most tokens of a cached prefix."""
+
+_MAX_NODES, _MAX_BYTES = 4096, 8 << 20
 
 
 class PrefixCache:
-    """A tree of places, each where samples stand after some first tokens; place 0 is where all of them begin."""
+    """A tree with a node for each cached prefix; node 0 is the root, the empty prefix."""
 
-    def __init__(self, running: Float64, state: State, *, deepest: int = DEEPEST) -> None:
-        """Keep the place where samples begin.
+    def __init__(self, running: Float64, state: State, *, max_depth: int = MAX_DEPTH) -> None:
+        """Add the root.
 
         Args:
-            running: float64 [1, vocab_size]: what the first token is picked from; see `draw.running_sums`.
+            running: float64 [1, vocab_size]: the running sums that the first token is picked from; see
+                `charrnn_runtime.sampling.draw.running_sums`.
             state: The state before the first token; batch 1.
-            deepest: Most tokens after which a place is kept.
+            max_depth: The most tokens of a cached prefix.
         """
         vocab_size, units = running.shape[1], [array.shape[1] for array in state]
-        room = max(min(_MOST_PLACES, _MOST_BYTES // (12 * vocab_size + 4 * sum(units))), 1)
-        # Memory that nothing was written to is not taken.
+        room = max(min(_MAX_NODES, _MAX_BYTES // (12 * vocab_size + 4 * sum(units))), 1)
+        # The system reserves no memory for pages of `np.empty` that are never written.
         self.running: Float64 = np.empty((room, vocab_size))
-        """float64 [places, vocab_size]: what the next token is picked from."""
-        self.following = np.empty((room, vocab_size), np.int64)
-        """int64 [places, vocab_size]: the place one token on, or `NOWHERE`."""
+        """float64 [nodes, vocab_size]: the running sums that the next token is picked from."""
+        self.children = np.empty((room, vocab_size), np.int64)
+        """int64 [nodes, vocab_size]: the node of the prefix with one more token, or `NO_NODE`."""
         self.states = tuple(np.empty((room, size), np.float32) for size in units)
-        """The state at each place."""
-        self._depth, self._deepest, self._size = np.empty(room, np.int64), deepest, 0
+        """The state after each prefix."""
+        self._depth, self._max_depth, self._size = np.empty(room, np.int64), max_depth, 0
         self._add(running, state, np.zeros(1, np.int64))
 
     @property
     def has_room(self) -> bool:
-        """Whether more places can be kept."""
+        """Whether more nodes can be added."""
         return self._size < len(self._depth)
 
-    def after(self, place: int, token: int) -> int:
-        """Return the place one token on; `NOWHERE` if it is not kept, or if there is no place to start from."""
-        return NOWHERE if place == NOWHERE else int(self.following[place, token])
+    def child(self, node: int, token: int) -> int:
+        """Return the node of a prefix with one more token; `NO_NODE` if one of the two is not in the cache."""
+        return NO_NODE if node == NO_NODE else int(self.children[node, token])
 
-    def state(self, place: int) -> State:
-        """Return the state at a place, batch 1; not to be written to."""
-        return tuple(array[place : place + 1] for array in self.states)
+    def state(self, node: int) -> State:
+        """Return the state of a node, batch 1; not to be written to."""
+        return tuple(array[node : node + 1] for array in self.states)
 
-    def keep(self, places: Places, tokens: Int32, running: Float64, state: State) -> None:
-        """Keep the places one token on, as far as they are near enough, not kept yet, and there is room.
+    def add(self, nodes: Nodes, tokens: Int32, running: Float64, state: State) -> None:
+        """Add children to some nodes, except those that are too deep, are there already, or find no room.
 
         Args:
-            places: int64 [batch].
-            tokens: int32 [batch]: the tokens that were fed there.
-            running: float64 [batch, vocab_size]: what the tokens after them are picked from.
-            state: The state after the tokens.
+            nodes: int64 [batch]: the parents.
+            tokens: int32 [batch]: the token of each child.
+            running: float64 [batch, vocab_size]: the running sums of each child.
+            state: The state after each token.
         """
-        new = np.flatnonzero((self._depth[places] < self._deepest) & (self.following[places, tokens] == NOWHERE))
-        # Rows that came to the same place at once agree on it up to rounding; the first is kept.
-        _, first = np.unique(places[new] * self.running.shape[1] + tokens[new], return_index=True)
+        new = np.flatnonzero((self._depth[nodes] < self._max_depth) & (self.children[nodes, tokens] == NO_NODE))
+        # Rows that reach the same prefix in one step agree up to rounding; the first is kept.
+        _, first = np.unique(nodes[new] * self.running.shape[1] + tokens[new], return_index=True)
         new = new[first][: len(self._depth) - self._size]
-        self.following[places[new], tokens[new]] = np.arange(self._size, self._size + len(new))
-        self._add(running[new], tuple(array[new] for array in state), self._depth[places[new]] + 1)
+        self.children[nodes[new], tokens[new]] = np.arange(self._size, self._size + len(new))
+        self._add(running[new], tuple(array[new] for array in state), self._depth[nodes[new]] + 1)
 
-    def keep_one(self, place: int, token: int, running: Float64, state: State) -> None:
-        """Keep the place one token on, which is not kept yet; as `keep`, with place, token and running of one row."""
-        if self.has_room and self._depth[place] < self._deepest:
-            self.following[place, token] = self._size
-            self._add(running[np.newaxis], state, self._depth[place : place + 1] + 1)
+    def add_one(self, node: int, token: int, running: Float64, state: State) -> None:
+        """Add a child that is not in the cache yet, for one row: as `add`, in fewer calls."""
+        if self.has_room and self._depth[node] < self._max_depth:
+            self.children[node, token] = self._size
+            self._add(running[np.newaxis], state, self._depth[node : node + 1] + 1)
 
     def _add(self, running: Float64, state: State, depth: NDArray[np.int64]) -> None:
         new = slice(self._size, self._size + len(running))
-        self.running[new], self.following[new], self._depth[new] = running, NOWHERE, depth
+        self.running[new], self.children[new], self._depth[new] = running, NO_NODE, depth
         for array, rows in zip(self.states, state, strict=True):
             array[new] = rows
         self._size = new.stop

@@ -1,8 +1,7 @@
-"""Telling lines that a model was trained on from new ones, without shipping the list itself.
+"""Whether a model was trained on a line, without shipping the list itself.
 
 `LineFilter` is a Bloom filter (1970): it never misses a training line, and takes a new line for one at a stated rate.
-It can be asked from any language: the hashes are BLAKE2b. A run has the list itself, and that is asked there. Models
-and samples are not known here.
+Other languages can read it: the hashes are BLAKE2b. A run keeps the list itself and needs no filter.
 """
 
 import hashlib
@@ -14,48 +13,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn_runtime.core.files import sha256
 from charrnn_runtime.errors import InputError
 
 FALSE_POSITIVE_RATE = 0.001
 """How often a new line is taken for a training line."""
 
 FILTER_NAME = "training_lines.filter"
-"""What the filter of a bundle is called."""
-
+"""The file name of the filter in a bundle."""
 
 _WORD = 2**64
 
 
 class TrainingLines(Protocol):
-    """What can tell whether a model was trained on a line."""
+    """A set of lines, or a filter of one."""
 
     def __contains__(self, line: object, /) -> bool:
-        """Tell whether a line, in the model's normal form and case, is one of the training lines."""
+        """Return whether a line, in the model's normal form and case, is one of the training lines."""
         ...
-
-
-@dataclass(frozen=True)
-class FilterEntry:
-    """What a manifest says of the filter of training lines; see `charrnn_runtime.sampling.training_lines`."""
-
-    file: str
-    """Its name, beside the manifest."""
-
-    bytes: int
-    """Size of the file."""
-
-    sha256: str
-    """Digest of the file."""
-
-    num_lines: int
-    """How many distinct lines it holds."""
-
-    num_hashes: int
-    """How many bits a line sets."""
-
-    false_positive_rate: float
-    """How often a new line is taken for a training line."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +53,11 @@ class LineFilter:
 
     @classmethod
     def build(cls, lines: Collection[str], false_positive_rate: float = FALSE_POSITIVE_RATE) -> "LineFilter":
-        """Make a filter that holds some lines; copies of a line change nothing.
+        """Make a filter of some lines; copies of a line change nothing.
 
         Args:
             lines: One or more lines.
-            false_positive_rate: How often another line may be taken for one of them, above 0 and below 1.
+            false_positive_rate: The share of other lines that may be taken for one of them, above 0 and below 1.
 
         Raises:
             InputError: There are no lines, or the rate is out of range.
@@ -105,27 +79,22 @@ class LineFilter:
             made = cls(np.packbits(flags, bitorder="little").tobytes(), num_hashes)
             if made.false_positive_rate <= false_positive_rate:
                 return made
-            size = 1.02 * size + 1  # the size is right on average; here more bits were set than that
+            size = 1.02 * size + 1  # the size is right on average; this time more bits were set
 
     def __contains__(self, line: object) -> bool:
-        """Tell whether a line is one of those the filter was made of; see `false_positive_rate`."""
+        """Return whether the filter was made of a line; see `false_positive_rate`."""
         digest = _digest(str(line))
         a, b = int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
         num_bits = 8 * len(self.bits)
         for i in range(self.num_hashes):
-            place = (a + i * b) % _WORD % num_bits
-            if not self.bits[place >> 3] >> (place & 7) & 1:
+            bit = (a + i * b) % _WORD % num_bits
+            if not self.bits[bit >> 3] >> (bit & 7) & 1:
                 return False
         return True
 
-    def entry(self, num_lines: int) -> FilterEntry:
-        """Return what a manifest says of the filter, made of so many distinct lines."""
-        rate = round(self.false_positive_rate, 6)
-        return FilterEntry(FILTER_NAME, len(self.bits), sha256(self.bits), num_lines, self.num_hashes, rate)
-
     @property
     def false_positive_rate(self) -> float:
-        """How often a line that is not in the filter is taken for one that is: the share of set bits to num_hashes."""
+        """The share of other lines that are taken for training lines: (share of set bits) ** num_hashes."""
         as_array: NDArray[np.uint8] = np.frombuffer(self.bits, np.uint8)
         return float((np.bitwise_count(as_array).sum() / (8 * len(self.bits))) ** self.num_hashes)
 

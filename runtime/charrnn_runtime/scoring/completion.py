@@ -1,8 +1,8 @@
-"""The most probable ways a line can go on: best-first search with a proven bound, and a prefix that can be edited.
+"""The most probable completions of a line: best-first search with a proven bound.
 
-A line's probability only falls as it grows, so the probability of a partial line bounds that of everything that begins
-with it. The search always grows the most probable partial lines; a whole line that comes to the front is therefore the
-most probable of all that are left. Characters and files are not known here.
+The probability of a line falls with each character, so the probability of a partial line is a bound for every line that
+begins with it. The search always extends the most probable partial lines; a complete line that is more probable than
+all of them is therefore the most probable of all that remain.
 """
 
 import heapq
@@ -19,48 +19,48 @@ from charrnn_runtime.sampling.draw import Float64
 from charrnn_runtime.scoring.score import log_softmax
 
 DEFAULT_BUDGET = 20_000
-"""Most steps of a search for completions; some seconds on a desktop."""
+"""Default for the most rows that a search feeds to the step; some seconds on a desktop."""
 
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class TokenCompletion:
-    """One way to end a line."""
+    """One completion of a line."""
 
     tokens: Tokens
-    """int32 [length]: what follows the prefix, the final boundary not."""
+    """int32 [length]: the tokens after the prefix, without the final boundary."""
 
     log_probability: float
-    """Natural logarithm of its probability, given the prefix; the boundary included."""
+    """Natural logarithm of its probability given the prefix, boundary included."""
 
 
 @dataclass(frozen=True)
 class Completions:
-    """The most probable ways to end a line."""
+    """The result of a search."""
 
     found: tuple[TokenCompletion, ...]
     """The most probable first."""
 
     bound: float
-    """No completion that is not listed has a greater log-probability, proven."""
+    """No other completion has a greater log-probability, proven."""
 
     exact: bool
-    """Whether these are the most probable ones; False if the budget ended the search before that was proven."""
+    """Whether these are proven to be the most probable; False if the budget ended the search first."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a model stands after some tokens: all that is needed to go on from there."""
+    """The output of a model after some tokens of a line."""
 
     log_probabilities: Float64
-    """float64 [vocab_size]: of each token that may follow."""
+    """float64 [vocab_size]: the log-probabilities of the next token."""
 
     state: State
-    """After the tokens; batch 1."""
+    """The state after the tokens; batch 1."""
 
     length: int
-    """How many tokens of the line were fed, the boundary that opens it not counted."""
+    """The number of tokens, without the boundary before the line."""
 
 
 def start(step: Step) -> Position:
@@ -69,24 +69,24 @@ def start(step: Step) -> Position:
 
 
 def advance(step: Step, position: Position, token: int) -> Position:
-    """Return the position one token on, at the price of one step."""
+    """Return the position after one more token; costs one step."""
     return _feed(step, token, position.state, position.length + 1)
 
 
 def complete(
     step: Step, position: Position, num_completions: int, max_length: int, *, budget: int = DEFAULT_BUDGET
 ) -> Completions:
-    """Find the most probable ways to end the line.
+    """Find the most probable completions of a line.
 
     Args:
         step: The model.
-        position: Where the line stands.
+        position: The position after the prefix.
         num_completions: How many, 1 or more.
-        max_length: The most tokens of a whole line, what was fed included; longer ones are not considered.
-        budget: Most rows to feed before the search gives up proving and returns the best it has.
+        max_length: The most tokens of a whole line, prefix included; longer ones are not considered.
+        budget: The most rows to feed; after that the search returns the best it has, unproven.
 
     Raises:
-        InputError: A number below 1, or a line that is longer than max_length already.
+        InputError: A number is below 1, or the prefix is longer than max_length.
     """
     for name, value in (("number of completions", num_completions), ("budget", budget)):
         if value < 1:
@@ -97,43 +97,43 @@ def complete(
         )
     search = _Search(step, position, num_completions, max_length - position.length)
     while budget > 0 and not search.is_proven():
-        budget -= search.grow(min(budget, _BATCH))
+        budget -= search.extend(min(budget, _BATCH))
     return search.result()
 
 
 @dataclass(frozen=True, order=True)
 class _Partial:
-    """A line that has not ended, and whose last token is still to be fed."""
+    """A line that has not ended, and whose last token has not been fed yet."""
 
     cost: float
-    """Minus its log-probability; the smallest is grown first."""
+    """Minus its log-probability; the smallest is extended first."""
 
     order: int
-    """When it was found: decides between equals, so that a search always takes the same way."""
+    """When it was found; decides between equals, so that every search gives the same result."""
 
     tokens: tuple[int, ...] = field(compare=False)
     before: State = field(compare=False)
-    """The state before the last token, in one of its rows."""
+    """The states before the last token of some lines; `row` is that of this line."""
 
     row: int = field(compare=False)
 
 
 class _Search:
-    """The partial lines in the order of their probability, and the best whole ones so far."""
+    """A heap of the partial lines, the most probable first, and a heap of the best complete ones so far."""
 
-    def __init__(self, step: Step, position: Position, wanted: int, room: int) -> None:
-        self._step, self._wanted, self._room = step, wanted, room
+    def __init__(self, step: Step, position: Position, num_completions: int, room: int) -> None:
+        self._step, self._num_completions, self._room = step, num_completions, room
         self._partials: list[_Partial] = []
-        self._whole: list[tuple[float, int, tuple[int, ...]]] = []
+        self._complete: list[tuple[float, int, tuple[int, ...]]] = []
         self._order = count()
         self._add_children((), 0.0, position.log_probabilities, position.state, 0)
 
     def is_proven(self) -> bool:
-        """Tell whether no partial line can still beat the whole ones."""
+        """Return whether no partial line can still become more probable than the complete ones."""
         return not self._partials or self._partials[0].cost >= self._worst_cost()
 
-    def grow(self, most: int) -> int:
-        """Feed the last tokens of the most probable partial lines, side by side; return how many there were."""
+    def extend(self, most: int) -> int:
+        """Feed the last tokens of the most probable partial lines, side by side; return the number of lines."""
         chosen = [heapq.heappop(self._partials) for _ in range(min(most, len(self._partials)))]
         tokens = np.array([partial.tokens[-1] for partial in chosen], np.int32)
         states = zip(*([array[partial.row] for array in partial.before] for partial in chosen), strict=True)
@@ -143,17 +143,17 @@ class _Search:
         return len(chosen)
 
     def result(self) -> Completions:
-        """Return the best whole lines, and how probable one that is not among them can be at most."""
-        best = sorted((-cost, order, tokens) for cost, order, tokens in self._whole)
+        """Return the best complete lines, and a bound for the probability of all others."""
+        best = sorted((-cost, order, tokens) for cost, order, tokens in self._complete)
         found = tuple(TokenCompletion(np.array(tokens, np.int32), -cost) for cost, _, tokens in best)
         open_cost = self._partials[0].cost if self._partials else math.inf
         return Completions(found, -min(open_cost, self._worst_cost()), self.is_proven())
 
     def _add_children(self, tokens: tuple[int, ...], cost: float, scores: Float64, state: State, row: int) -> None:
-        """Take in the line that ends here, and every one that goes on and may still be among the best."""
-        heapq.heappush(self._whole, (-(cost - float(scores[BOUNDARY])), -next(self._order), tokens))
-        if len(self._whole) > self._wanted:
-            heapq.heappop(self._whole)
+        """Add the line that ends here, and every longer one that may still be among the best."""
+        heapq.heappush(self._complete, (-(cost - float(scores[BOUNDARY])), -next(self._order), tokens))
+        if len(self._complete) > self._num_completions:
+            heapq.heappop(self._complete)
         if len(tokens) >= self._room:
             return
         costs = cost - scores
@@ -164,8 +164,8 @@ class _Search:
                 )
 
     def _worst_cost(self) -> float:
-        """The cost of the least probable line that is wanted; infinite while there are fewer."""
-        return -self._whole[0][0] if len(self._whole) >= self._wanted else math.inf
+        """Return the cost of the least probable line of the result so far; infinite while some are missing."""
+        return -self._complete[0][0] if len(self._complete) >= self._num_completions else math.inf
 
 
 def _feed(step: Step, token: int, state: State, length: int) -> Position:

@@ -1,4 +1,4 @@
-"""How a line's score compares with those of held-out lines."""
+"""How the score of a line compares with the scores of held-out lines."""
 
 import bisect
 import itertools
@@ -12,20 +12,19 @@ from charrnn_runtime.core.files import finite_number, typed, whole_number
 from charrnn_runtime.core.step import Step
 from charrnn_runtime.core.vocabulary import Tokens
 from charrnn_runtime.errors import InputError, ModelFileError
-from charrnn_runtime.scoring.score import log_probabilities
 
 _NUM_QUANTILES = 101
 
 
 @dataclass(frozen=True)
 class Quantiles:
-    """How the model finds lines it was not trained on: what the percentile of a score is counted in."""
+    """The distribution of the scores of held-out lines, from which a percentile is computed."""
 
     num_lines: int
-    """How many lines it was made from."""
+    """The number of held-out lines."""
 
     nats: tuple[float, ...]
-    """Of the nats per character of each line (its boundary included) the quantiles 0%, 1%, ... 100%."""
+    """The quantiles 0%, 1%, ... 100% of the lines' nats per character (boundary included)."""
 
     @classmethod
     def measure(cls, step: Step, lines: Sequence[Tokens]) -> "Quantiles":
@@ -34,6 +33,9 @@ class Quantiles:
         Raises:
             InputError: There are no lines.
         """
+        # Not at the top: a program that draws does not score.
+        from charrnn_runtime.scoring.score import log_probabilities
+
         if not lines:
             raise InputError("quantiles of held-out lines: expected one line or more, received none")
         means = [-float(scores.mean()) for scores in log_probabilities(step, lines)]
@@ -41,9 +43,9 @@ class Quantiles:
         return cls(len(lines), tuple(round(value, 6) for value in values.tolist()))
 
     def percentile(self, nats: float) -> float:
-        """Return how many percent of the held-out lines are at most as surprising, character by character.
+        """Return the percentage of held-out lines that have at most so many nats per character.
 
-        0 for a score below that of all of them, 100 for one above; whole percents are interpolated between.
+        0 below the lowest quantile, 100 above the highest; interpolated between two whole percents.
 
         >>> Quantiles(3, tuple(n / 100 for n in range(101))).percentile(0.25)
         25.0
@@ -55,7 +57,7 @@ class Quantiles:
         return above - 1 + (nats - low) / (high - low)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that manifests and exported files hold."""
+        """Return the JSON object for manifests and exported files."""
         return {"num_lines": self.num_lines, "nats_per_character": list(self.nats)}
 
     @classmethod

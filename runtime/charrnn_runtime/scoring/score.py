@@ -1,24 +1,24 @@
-"""How probable a model finds lines: the log-probability of every character, boundary included.
+"""The score of a line: the log-probability of each of its characters, boundary included.
 
-Lines of like lengths go side by side through the step. Units: nats inside, bits per character for people. `Quantiles`
-says how unusual a score is among lines that the model was not trained on. Characters and files are not known here.
+Lines of similar length are scored side by side. Units: nats here, bits per character for people. See `Quantiles` for
+how unusual a score is among lines that the model was not trained on.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.step import Step, zero_state
 from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.sampling.draw import Float64
 
 DEFAULT_BATCH_SIZE = 256
-"""Lines scored side by side unless told otherwise; changes the speed, not the scores."""
+"""Default number of lines scored side by side; changes the speed, not the scores."""
 
 _WINDOW_LINES, _WINDOW_TOKENS = 16_384, 1 << 20
-"""How much is read ahead so that lines of like lengths can go together; bounds the memory."""
+"""The most lines and tokens read ahead, to batch lines of similar length; a bound on memory."""
 
 
 def log_probabilities(step: Step, lines: Iterable[Tokens], *, batch_size: int = DEFAULT_BATCH_SIZE) -> list[Float64]:
@@ -31,15 +31,15 @@ def iterate_log_probabilities(
 ) -> Iterator[Float64]:
     """Yield the natural log-probability of every character of every line, line by line, in constant memory.
 
-    A line is read as the model was trained: after a boundary, from a zero state, and ending with a boundary.
+    A line is fed as in training: after a boundary, from a zero state, with a boundary at its end.
 
     Args:
         step: The model.
-        lines: int32 [length] each; may be empty lines.
-        batch_size: How many lines go side by side.
+        lines: int32 [length] each; empty lines are allowed.
+        batch_size: How many lines are scored side by side.
 
     Yields:
-        Of each line, in the order given, float64 [length + 1]: its characters and the boundary that ends it.
+        For each line, in the order given, float64 [length + 1]: its characters and the boundary at its end.
 
     Raises:
         InputError: A batch size below 1.
@@ -65,7 +65,7 @@ def bits_per_character(step: Step, lines: Sequence[Tokens], *, batch_size: int =
     if not lines:
         raise InputError("bits per character: expected one line or more, received none")
     scores = log_probabilities(step, lines, batch_size=batch_size)
-    return -float(np.concatenate(scores).mean()) / math.log(2)
+    return Loss(-float(np.concatenate(scores).mean())).bits
 
 
 def log_softmax(logits: np.ndarray) -> Float64:
@@ -77,7 +77,7 @@ def log_softmax(logits: np.ndarray) -> Float64:
 
 
 def _windows(lines: Iterable[Tokens]) -> Iterator[list[Tokens]]:
-    """Yield the lines in portions of bounded size, a line that is longer alone."""
+    """Yield the lines in windows of bounded size; a line above that size has a window of its own."""
     window: list[Tokens] = []
     room = _WINDOW_TOKENS
     for line in lines:
@@ -91,17 +91,17 @@ def _windows(lines: Iterable[Tokens]) -> Iterator[list[Tokens]]:
 
 
 def _batches(order: list[int], lengths: list[int], batch_size: int) -> Iterator[list[int]]:
-    """Yield the lines, which come in the order of their lengths, in batches whose arrays stay small."""
+    """Yield lines, given in the order of their lengths, in batches of bounded size, the longest first."""
     end = len(order)
     while end:
-        # From the longest down: the padding is that of the longest line of a batch.
+        # A batch is padded to its longest line.
         size = min(batch_size, max(_WINDOW_TOKENS // (lengths[order[end - 1]] + 1), 1), end)
         yield order[end - size : end]
         end -= size
 
 
 def _score_batch(step: Step, lines: list[Tokens]) -> Float64:
-    """Return the scores of lines, float64 [batch, longest + 1]; what is behind the end of a line means nothing."""
+    """Return the scores of lines, float64 [batch, longest + 1]; values after the end of a line have no meaning."""
     width = max(len(line) for line in lines) + 1
     targets = np.full((width, len(lines)), BOUNDARY, np.int32)
     for row, line in enumerate(lines):
@@ -110,7 +110,7 @@ def _score_batch(step: Step, lines: list[Tokens]) -> Float64:
     token, state = np.full(len(lines), BOUNDARY, np.int32), zero_state(step.units, len(lines))
     for position, target in enumerate(targets):
         logits, state = step(token, state)
-        # log_softmax, but only where it is asked for.
+        # log_softmax of the targets alone.
         shifted = logits.astype(np.float64)
         shifted -= shifted.max(axis=1, keepdims=True)
         chosen = shifted[rows, target]

@@ -1,50 +1,73 @@
 """`complete`: the most probable lines that begin with a prefix."""
 
-import argparse
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from charrnn_runtime.cli import terminal
+from charrnn_runtime.core.option_fields import FLAG, TEXT, build, option, options_of, whole
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.model import Model
 from charrnn_runtime.results import Completion
 from charrnn_runtime.scoring.completion import DEFAULT_BUDGET
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the prefix, and what is shown."""
-    add = parser.add_argument
-    add("prefix", nargs="?", metavar="PREFIX", help="what the lines begin with (default: nothing)")
-    add("-n", "--num-completions", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
-    add("--next", action="store_true", help="the most probable next characters instead of whole lines")
-    add("-i", "--interactive", action="store_true", help="type in the terminal and see completions after every key")
-    add("--json", action="store_true", help="one JSON object a line")
-    add("--max-length", type=int, metavar="N", help="most characters of a line (default: the model's)")
-    add(
-        "--budget",
-        type=int,
-        default=DEFAULT_BUDGET,
+@dataclass(frozen=True, kw_only=True)
+class CompleteOptions:
+    """What lines begin with, and which of them are shown."""
+
+    prefix: str | None = option(
+        None,
+        meaning="What the lines begin with",
+        legal=TEXT,
+        default_in_words="nothing",
+        metavar="PREFIX",
+        is_positional=True,
+    )
+    num_completions: int = option(
+        10, meaning="How many", legal=whole(1), flags=("-n", "--num-completions"), metavar="N"
+    )
+    next: bool = option(False, meaning="The most probable next characters instead of whole lines", legal=FLAG)
+    interactive: bool = option(
+        False,
+        meaning="Type in the terminal and see completions after every key",
+        legal=FLAG,
+        flags=("-i", "--interactive"),
+    )
+    json: bool = option(False, meaning="One JSON object a line", legal=FLAG)
+    max_length: int | None = option(
+        None, meaning="Most characters of a line", legal=whole(1), default_in_words="the model's", metavar="N"
+    )
+    budget: int = option(
+        DEFAULT_BUDGET,
+        meaning="Most steps before the search gives up proving that nothing better is left",
+        legal=whole(1),
         metavar="N",
-        help="most steps before the search gives up proving that nothing better is left (default: %(default)s)",
     )
 
 
-def run(options: argparse.Namespace, model: Model) -> None:
+OPTIONS = options_of(CompleteOptions)
+
+
+def run(values: Mapping[str, Any], model: Model) -> None:
     """Print the lines, the most probable first."""
-    session = model.session(terminal.as_utf8(options.prefix or ""), max_length=options.max_length)
+    options = build(CompleteOptions, values)
+    session = model.session(options.prefix or "", max_length=options.max_length)
     if options.interactive:
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             raise InputError("--interactive: expected a terminal to type in, received none. Leave it out")
-        from charrnn_runtime.cli import interactive as live_completion
+        from charrnn_runtime.cli.interactive import complete_while_typing
 
-        live_completion.run(session, options.num_completions)
+        complete_while_typing(session, options.num_completions)
     elif options.next:
         _print_next(session.next_characters(options.num_completions), options.json)
     else:
         _print(session.complete(options.num_completions, budget=options.budget), options)
 
 
-def _print(completions: list[Completion], options: argparse.Namespace) -> None:
+def _print(completions: list[Completion], options: CompleteOptions) -> None:
     write = terminal.line_writer(raw=options.json)
     for one in completions:
         values = {

@@ -1,19 +1,21 @@
-"""`info`: what is known of a model."""
+"""`info`: print a table about a model."""
 
-import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from charrnn_runtime.bundle.open_generator import open_described
 from charrnn_runtime.cli import summaries
+from charrnn_runtime.cli.model_options import ModelOptions
+from charrnn_runtime.core.option_fields import Option, build
 from charrnn_runtime.core.process import held_back_stderr
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """There are none of its own."""
+OPTIONS: tuple[Option, ...] = ()
 
 
-def run_files(options: argparse.Namespace, path: Path) -> None:
-    """Print it, a line each."""
+def run_files(values: Mapping[str, Any], path: Path) -> None:
+    """Print the table."""
+    opened = build(ModelOptions, values)
     with held_back_stderr():
-        loaded = open_described(path, engine=options.engine, num_threads=options.threads)
+        loaded = open_described(path, engine=opened.engine, num_threads=opened.threads)
     print(summaries.information(loaded, path))

@@ -4,72 +4,89 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from charrnn_runtime.cli import terminal
+from charrnn_runtime.core.escape import escaped
+from charrnn_runtime.core.option_fields import FLAG, TEXT, Legal, build, option, option_like, options_of, whole
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.model import DEFAULT_BATCH_SIZE, Model
 from charrnn_runtime.results import Sample
 from charrnn_runtime.sampling.draw import SamplingOptions
+from charrnn_runtime.sampling.random_stream import MAX_SEED
 from charrnn_runtime.sampling.sampler import Request
-from charrnn_runtime.selection import Selection
 
 _PORTION = 256
 _WIDEST = 30
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is to be drawn, how, and which samples are kept."""
-    add = parser.add_argument
-    add("-n", "--num-samples", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
-    add("--prefix", "--first-value", default="", metavar="TEXT", help="what every sample begins with")
-    add(
-        "--temperature",
-        type=_temperatures,
-        default=(SamplingOptions.temperature,),
+def _temperatures(words: str) -> tuple[float, ...]:
+    try:
+        return tuple(dict.fromkeys(float(word) for word in words.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number, or several with commas between them, received {words!r}"
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """What is drawn, which samples are kept, and how they are printed."""
+
+    num_samples: int = option(10, meaning="How many", legal=whole(1), flags=("-n", "--num-samples"), metavar="N")
+    prefix: str = option(
+        "",
+        meaning="What every sample begins with",
+        legal=TEXT,
+        flags=("--prefix", "--first-value"),
+        metavar="TEXT",
+    )
+    temperature: tuple[float, ...] = option(
+        (SamplingOptions.temperature,),
+        meaning="Below 1 safer, above 1 wilder, 0 always the most probable; several with commas between them stand "
+        "side by side",
+        legal=Legal("numbers", "of 0 or more", _temperatures),
+        usual="0.5 to 1.2",
+        default_in_words=str(SamplingOptions.temperature),
         metavar="T",
-        help="below 1 safer, above 1 wilder, 0 always the most probable; 0.5 to 1.2 is usual; several with commas "
-        f"between them stand side by side (default: {SamplingOptions.temperature})",
     )
-    add("--top-k", type=int, metavar="K", help="keep only the K most probable characters (default: all)")
-    add(
-        "--top-p",
-        type=float,
-        metavar="P",
-        help="keep only the most probable characters that hold this share of the probability, 0 to 1 (default: all)",
-    )
-    add(
-        "--max-length",
-        type=int,
+    top_k: int | None = option_like(SamplingOptions, "top_k")
+    top_p: float | None = option_like(SamplingOptions, "top_p")
+    max_length: int | None = option(
+        None,
+        meaning="Most characters of a sample, prefix included",
+        legal=whole(1),
+        default_in_words="the model's",
         metavar="N",
-        help="most characters of a sample, prefix included (default: the model's)",
     )
-    add("--min-length", type=int, default=0, metavar="N", help="fewest characters of a sample, prefix included")
-    add("--ban", default="", metavar="CHARS", help="characters that are never drawn")
-    add("--unique", action="store_true", help="each text once (takes some 100 bytes of memory for each)")
-    add("--novel", action="store_true", help="no text that the model was trained on (asks a run or a bundle)")
-    add("--json", action="store_true", help="one JSON object a line, with the log-probability of each text")
-    add(
-        "--seed",
-        type=int,
-        default=Request.seed,
+    min_length: int = option(0, meaning="Fewest characters of a sample, prefix included", legal=whole(0), metavar="N")
+    ban: str = option("", meaning="Characters that are never drawn", legal=TEXT, metavar="CHARS")
+    unique: bool = option(False, meaning="Each text once (takes some 100 bytes of memory for each)", legal=FLAG)
+    novel: bool = option(False, meaning="No text that the model was trained on (asks a run or a bundle)", legal=FLAG)
+    json: bool = option(False, meaning="One JSON object a line, with the log-probability of each text", legal=FLAG)
+    seed: int = option(
+        Request.seed,
+        meaning="The same seed gives the same texts on every device",
+        legal=whole(0, MAX_SEED),
         metavar="S",
-        help="the same seed gives the same texts on every device (default: %(default)s)",
     )
-    add(
-        "--batch-size",
-        type=int,
-        default=DEFAULT_BATCH_SIZE,
+    batch_size: int = option(
+        DEFAULT_BATCH_SIZE,
+        meaning="How many are drawn side by side; changes the speed, not the text",
+        legal=whole(1),
         metavar="N",
-        help="how many are drawn side by side; changes the speed, not the text (default: %(default)s)",
     )
-    add(
-        "--workers", type=int, default=1, metavar="N", help="processes that draw, for large jobs (default: %(default)s)"
-    )
+    workers: int = option(1, meaning="Processes that draw, for large jobs", legal=whole(1), metavar="N")
 
 
-def run(options: argparse.Namespace, model: Model) -> None:
+OPTIONS = options_of(SampleOptions)
+
+
+def run(values: Mapping[str, Any], model: Model) -> None:
     """Print the samples, one a line."""
+    options = build(SampleOptions, values)
     drawn = {temperature: _draw(options, model, temperature) for temperature in options.temperature}
     if options.json:
         write = terminal.line_writer(raw=True)
@@ -87,18 +104,22 @@ def run(options: argparse.Namespace, model: Model) -> None:
         _print_side_by_side(drawn)
 
 
-def _draw(options: argparse.Namespace, model: Model, temperature: float) -> Iterator[Sample]:
+def _draw(options: SampleOptions, model: Model, temperature: float) -> Iterator[Sample]:
     request = model.request(
-        terminal.as_utf8(options.prefix),
+        options.prefix,
         temperature=temperature,
         top_k=options.top_k,
         top_p=options.top_p,
         max_length=options.max_length,
         min_length=options.min_length,
-        ban=terminal.as_utf8(options.ban),
+        ban=options.ban,
         seed=options.seed,
     )
-    selection = Selection(options.unique, model.training_lines() if options.novel else None)
+    selection = None
+    if options.unique or options.novel:
+        from charrnn_runtime.selection import Selection
+
+        selection = Selection(options.unique, model.training_lines() if options.novel else None)
     return model.samples(
         request,
         options.num_samples,
@@ -124,7 +145,7 @@ def _json_lines(model: Model, samples: Iterator[Sample], temperature: float) -> 
 
 
 def _portions(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
-    """Yield samples some at a time; those that came before an end that is an error are not lost."""
+    """Yield samples in portions; those drawn before an error are yielded before it is raised."""
     portion: list[Sample] = []
     try:
         for sample in samples:
@@ -139,19 +160,9 @@ def _portions(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
 
 
 def _print_side_by_side(drawn: dict[float, Iterator[Sample]]) -> None:
-    """Print a column a temperature, wide enough for most lines."""
+    """Print a column for each temperature, wide enough for most lines."""
     columns = [[str(temperature), *(sample.text for sample in samples)] for temperature, samples in drawn.items()]
-    columns = [list(map(terminal.escaped, column)) for column in columns]
+    columns = [list(map(escaped, column)) for column in columns]
     widths = [min(max(map(len, column)), _WIDEST) for column in columns]
     for row in itertools.zip_longest(*columns, fillvalue=""):
         sys.stdout.write("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() + "\n")
-
-
-def _temperatures(words: str) -> tuple[float, ...]:
-    try:
-        values = tuple(dict.fromkeys(float(word) for word in words.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a number, or several with commas between them, received {words!r}"
-        ) from None
-    return values

@@ -1,74 +1,81 @@
 """`score`: how probable the model finds the lines of a file."""
 
 import argparse
-import math
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn_runtime.cli import summaries, terminal
-from charrnn_runtime.errors import InputError
+from charrnn_runtime.cli import shading, terminal
+from charrnn_runtime.core.loss import Loss
+from charrnn_runtime.core.option_fields import FLAG, PATH, Legal, build, one_of, option, options_of, whole
+from charrnn_runtime.core.read_options import LONGEST_MAX_LINE_LENGTH, MAX_LINE_LENGTH, ReadOptions
+from charrnn_runtime.core.vocabulary import Unknown
+from charrnn_runtime.errors import InputError, UnknownCharacterError
 from charrnn_runtime.model import Model
 from charrnn_runtime.results import LineScore
+from charrnn_runtime.scoring.score import DEFAULT_BATCH_SIZE
 
 if TYPE_CHECKING:
-    from charrnn_runtime.core.line_files import Item, LineFile, ReadOptions
+    from charrnn_runtime.core.line_files import Item, LineFile
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the file, what is read of it, and which lines are shown."""
-    add = parser.add_argument
-    add(
-        "file",
-        type=Path,
+def _percent(word: str) -> float:
+    value = float(word)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"expected a percentile from 0 to 100, received {word}")
+    return value
+
+
+_PERCENTILE = Legal("a percentile", "from 0 to 100", _percent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """Which file is read, what is read of it, and which lines are shown."""
+
+    file: Path = option(
+        meaning="One line each (.txt), .csv/.tsv, .jsonl or .json, packed too (.gz, .bz2, .xz, .zip), or -",
+        legal=PATH,
         metavar="FILE",
-        help="one line each (.txt), .csv/.tsv, .jsonl or .json, also packed (.gz, .bz2, .xz, .zip), or -",
+        is_positional=True,
     )
-    add("--column", metavar="NAME", help="csv/tsv: name, or number from 1, of the column")
-    add("--field", metavar="NAME", help="jsonl and json: name of the field")
-    add("--comment", metavar="MARK", help="leave out lines that begin with this, such as '#'")
-    add(
-        "--max-line-length",
-        type=int,
-        metavar="N",
-        help="longest line in characters (default: 2,000; of a model of running text 1,000,000)",
+    json: bool = option(False, meaning="Write JSON objects, whatever the file is", legal=FLAG)
+    characters: bool = option(
+        False,
+        meaning="The bits of each character too, the end of the line last; colours on a terminal (NO_COLOR: numbers)",
+        legal=FLAG,
     )
-    add("--skip-long", action="store_true", help="leave out lines that are longer, instead of refusing the file")
-    add("--json", action="store_true", help="write JSON objects, whatever the file is")
-    add("--characters", action="store_true", help="the bits of each character as well, the end of the line last")
-    add(
-        "--above",
-        type=_percent,
+    above: float | None = option(
+        None,
+        meaning="Only lines more surprising than P percent of the held-out lines: 99 for typos and anomalies",
+        legal=_PERCENTILE,
         metavar="P",
-        help="only lines more surprising than P percent of the held-out lines: 99 for typos and anomalies",
     )
-    add(
-        "--below",
-        type=_percent,
+    below: float | None = option(
+        None,
+        meaning="Only lines at most as surprising as P percent of the held-out lines",
+        legal=_PERCENTILE,
         metavar="P",
-        help="only lines at most as surprising as P percent of the held-out lines",
     )
-    add(
-        "--unknown",
-        choices=("error", "skip"),
-        default="error",
-        help="what to do with a character that the model has never seen (default: %(default)s)",
+    unknown: Unknown = option(
+        "error",
+        meaning="What to do with a character that the model has never seen",
+        legal=one_of("error", "skip"),
     )
-    add(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes that score, for large files (default: %(default)s)",
-    )
-    add("--batch-size", type=int, default=256, metavar="N", help="lines side by side (default: %(default)s)")
+    workers: int = option(1, meaning="Processes that score, for large files", legal=whole(1), metavar="N")
+    batch_size: int = option(DEFAULT_BATCH_SIZE, meaning="Lines side by side", legal=whole(1), metavar="N")
 
 
-def run(options: argparse.Namespace, model: Model) -> None:
+OPTIONS = (*options_of(ScoreOptions, "file"), *options_of(ReadOptions), *options_of(ScoreOptions)[1:])
+
+
+def run(values: Mapping[str, Any], model: Model) -> None:
     """Print the lines with their scores, in the order of the file, and a summary to stderr."""
-    if model.description.held_out is None and not options.above is options.below is None:
+    options = build(ScoreOptions, values)
+    if model.description.score_quantiles is None and not options.above is options.below is None:
         raise InputError(
             f"{model.source} does not know how it scores held-out lines, which percentiles are counted in: "
             "export it again from its run, and name the bundle or a file of it"
@@ -77,10 +84,13 @@ def run(options: argparse.Namespace, model: Model) -> None:
     from charrnn_runtime.cli.scored_rows import ScoredRows
     from charrnn_runtime.core.line_files import LineFile
 
-    file = LineFile(options.file, _read_options(options, model))
+    file = LineFile(options.file, _read_options(values, model))
     rows = ScoredRows(file, as_json=options.json)
-    write = terminal.line_writer(raw=rows.is_json)
-    if (header := rows.header(_names(options, model))) is not None:
+    is_shaded = options.characters and not rows.is_json and terminal.has_colours()
+    write = terminal.line_writer(raw=rows.is_json or is_shaded)
+    if is_shaded:
+        print(shading.legend(), file=sys.stderr)
+    elif (header := rows.header(_names(options, model))) is not None:
         write(header)
     total = _Total()
     with terminal.progress(None, "lines") as step:
@@ -88,29 +98,21 @@ def run(options: argparse.Namespace, model: Model) -> None:
             is_shown = _is_shown(score, options)
             total.add(score, is_shown)
             if is_shown:
-                write(rows.render(item, _values(score, options)))
+                write(_shaded(score) if is_shaded else rows.render(item, _values(score, options)))
             step()
     print(total.summary(file), file=sys.stderr)
 
 
-def _read_options(options: argparse.Namespace, model: Model) -> "ReadOptions":
-    from charrnn_runtime.core.line_files import LONGEST_MAX_LINE_LENGTH, ReadOptions
-
-    longest = options.max_line_length
-    if longest is None:
+def _read_options(values: Mapping[str, Any], model: Model) -> ReadOptions:
+    read = build(ReadOptions, values)
+    if model.description.mode == "text" and read.max_line_length == MAX_LINE_LENGTH:
         # A running text has no lines of its own, and its paragraphs are long.
-        longest = ReadOptions.max_line_length if model.description.mode == "lines" else LONGEST_MAX_LINE_LENGTH
-    return ReadOptions(
-        column=None if options.column is None else terminal.as_utf8(options.column),
-        field=None if options.field is None else terminal.as_utf8(options.field),
-        comment=None if options.comment is None else terminal.as_utf8(options.comment),
-        max_line_length=longest,
-        skip_long=options.skip_long,
-    )
+        return replace(read, max_line_length=LONGEST_MAX_LINE_LENGTH)
+    return read
 
 
 class _Total:
-    """What all lines of a file have together."""
+    """The totals of all lines of a file."""
 
     def __init__(self) -> None:
         self.num_lines = self.num_shown = self.num_characters = 0
@@ -130,11 +132,11 @@ class _Total:
         shown = "" if self.num_shown == self.num_lines else f"; {self.num_shown:,} lines shown"
         return (
             f"scored {self.num_lines:,} lines, {self.num_characters:,} characters: "
-            f"{summaries.loss_in_words(self.nats / self.num_characters)}{shown}{left_out}"
+            f"{Loss(self.nats / self.num_characters).in_words}{shown}{left_out}"
         )
 
 
-def _scored(file: "LineFile", model: Model, options: argparse.Namespace) -> Iterator[tuple["Item", LineScore]]:
+def _scored(file: "LineFile", model: Model, options: ScoreOptions) -> Iterator[tuple["Item", LineScore]]:
     waiting: deque[Item] = deque()
 
     def texts() -> Iterator[str]:
@@ -143,11 +145,17 @@ def _scored(file: "LineFile", model: Model, options: argparse.Namespace) -> Iter
             yield item.text
 
     scores = model.scores(texts(), unknown=options.unknown, batch_size=options.batch_size, num_workers=options.workers)
-    for score in scores:
-        yield waiting.popleft(), score
+    try:
+        for score in scores:
+            yield waiting.popleft(), score
+    except UnknownCharacterError as error:
+        # The model counts items; a person looks for the line of the file.
+        raise UnknownCharacterError(
+            f"{file.name}: line {waiting[-1].line:,}: {error.__cause__}; or pass --unknown skip"
+        ) from error
 
 
-def _is_shown(score: LineScore, options: argparse.Namespace) -> bool:
+def _is_shown(score: LineScore, options: ScoreOptions) -> bool:
     if options.above is None and options.below is None:
         return True
     percentile = score.percentile
@@ -158,13 +166,18 @@ def _is_shown(score: LineScore, options: argparse.Namespace) -> bool:
     )
 
 
-def _names(options: argparse.Namespace, model: Model) -> list[str]:
+def _shaded(score: LineScore) -> str:
+    percentile = "" if score.percentile is None else f"\t{score.percentile:.1f}"
+    return f"{score.bits_per_character:.3f}{percentile}\t{shading.shaded(score)}"
+
+
+def _names(options: ScoreOptions, model: Model) -> list[str]:
     names = ["log_probability", "bits_per_character", "perplexity"]
-    names += [] if model.description.held_out is None else ["percentile"]
+    names += [] if model.description.score_quantiles is None else ["percentile"]
     return names + (["character_bits"] if options.characters else [])
 
 
-def _values(score: LineScore, options: argparse.Namespace) -> dict[str, Any]:
+def _values(score: LineScore, options: ScoreOptions) -> dict[str, Any]:
     values: dict[str, Any] = {
         "log_probability": round(score.log_probability, 6),
         "bits_per_character": round(score.bits_per_character, 6),
@@ -173,12 +186,5 @@ def _values(score: LineScore, options: argparse.Namespace) -> dict[str, Any]:
     if score.percentile is not None:
         values["percentile"] = round(score.percentile, 2)
     if options.characters:
-        values["character_bits"] = [round(-nats / math.log(2), 4) for nats in score.log_probabilities.tolist()]
+        values["character_bits"] = [round(Loss(-value).bits, 4) for value in score.log_probabilities.tolist()]
     return values
-
-
-def _percent(word: str) -> float:
-    value = float(word)
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"expected a percentile from 0 to 100, received {word}")
-    return value

@@ -1,53 +1,58 @@
 """`verify`: replay the golden transcript of every file."""
 
-import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from charrnn_runtime.bundle.locate import C_UNASKED, Engine, c_folders_of, files_of
+from charrnn_runtime.bundle.locate import C_NEEDS_OPTION, Engine, c_folders_of, files_of
 from charrnn_runtime.bundle.open_generator import open_generator, signatures_of
 from charrnn_runtime.cli import summaries
+from charrnn_runtime.cli.model_options import ModelOptions
 from charrnn_runtime.core.files import MAX_MODEL_BYTES, read_bounded
+from charrnn_runtime.core.option_fields import Option, build
 from charrnn_runtime.core.process import held_back_stderr
 from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME
 from charrnn_runtime.errors import EngineMissingError, ModelFileError
 from charrnn_runtime.model import load
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """There are none of its own."""
+OPTIONS: tuple[Option, ...] = ()
 
 
-def run_files(options: argparse.Namespace, path: Path) -> None:
-    """Verify each file that an engine here runs, and say what was compared."""
-    passed_over: list[EngineMissingError] = []
-    files = files_of(path, options.engine)
-    unasked = c_folders_of(path) if options.engine == "auto" else []
-    if unasked and files == [path]:
-        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, unasked))}; {C_UNASKED}")
+def run_files(values: Mapping[str, Any], path: Path) -> None:
+    """Verify each file that an installed engine runs, and print a sentence about each."""
+    opened = build(ModelOptions, values)
+    not_run: list[EngineMissingError] = []
+    files = files_of(path, opened.engine)
+    c_folders = c_folders_of(path) if opened.engine == "auto" else []
+    if c_folders and files == [path]:
+        raise ModelFileError(f"{path} holds no other model than {', '.join(map(str, c_folders))}; {C_NEEDS_OPTION}")
     for file in files:
         try:
-            sentences = _verify(file, options.engine, options.threads)
+            sentences = _verify(file, opened.engine, opened.threads)
         except EngineMissingError as missing:
-            passed_over.append(missing)
+            not_run.append(missing)
             continue
         print("\n".join(sentences))
-    if len(passed_over) == len(files):
-        raise passed_over[0]
-    for reason in passed_over:
+    if len(not_run) == len(files):
+        raise not_run[0]
+    for reason in not_run:
         print(f"not verified: {reason}", file=sys.stderr)
-    for folder in unasked:
-        print(f"not verified: {folder}: {C_UNASKED}", file=sys.stderr)
+    for folder in c_folders:
+        print(f"not verified: {folder}: {C_NEEDS_OPTION}", file=sys.stderr)
 
 
 def _verify(file: Path, engine: Engine, num_threads: int) -> list[str]:
-    """Return a sentence for the step in a file and one for the loop, as far as it holds them."""
+    """Verify the step and the generator of a file, as far as it has them; return a sentence for each."""
     data = read_bounded(file, MAX_MODEL_BYTES) if file.is_file() else b""
     with held_back_stderr():
-        held = signatures_of(file, data) if data else (SIGNATURE_NAME,)
-        model = load(file, engine=engine, num_threads=num_threads) if SIGNATURE_NAME in held else None
-        loop = open_generator(file, data, engine=engine, num_threads=num_threads) if GENERATE_NAME in held else None
+        signatures = signatures_of(file, data) if data else (SIGNATURE_NAME,)
+        model = generator = None
+        if SIGNATURE_NAME in signatures:
+            model = load(file, engine=engine, num_threads=num_threads)
+        if GENERATE_NAME in signatures:
+            generator = open_generator(file, data, engine=engine, num_threads=num_threads)
     return [
         *([summaries.verification(model)] if model else []),
-        *([summaries.loop_verification(loop)] if loop else []),
+        *([summaries.generator_verification(generator)] if generator else []),
     ]

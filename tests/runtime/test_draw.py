@@ -234,7 +234,7 @@ def test_a_logit_that_is_not_finite_stops_the_drawing(bad, options):
 
 # one row alone
 
-DRAWINGS = (
+OPTIONS = (
     SamplingOptions(),
     SamplingOptions(0.7, 4),
     SamplingOptions(1.3, None, 0.8),
@@ -248,7 +248,7 @@ DRAWINGS = (
 @given(hnp.arrays(np.float32, (5, 9), elements=st.floats(-30, 30, width=32)), st.integers(0, 100), st.booleans())
 def test_a_row_alone_draws_what_it_draws_in_a_batch(logits, seed, may_end):
     uniforms = np.random.default_rng(seed).random(5)
-    for options in DRAWINGS:
+    for options in OPTIONS:
         together = draw(logits, uniforms, options, np.full(5, may_end)).tolist()
         alone = [
             pick_one(running_sum(row, options, may_end), u) for row, u in zip(logits, uniforms.tolist(), strict=True)
@@ -256,7 +256,7 @@ def test_a_row_alone_draws_what_it_draws_in_a_batch(logits, seed, may_end):
         assert alone == together
 
 
-@pytest.mark.parametrize("options", DRAWINGS, ids=repr)
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
 @pytest.mark.parametrize("batch", [1, 2, 63, 64, 300])
 def test_running_sums_are_the_same_to_the_bit_in_a_batch_of_any_size(options, batch):
     random = np.random.default_rng(batch)

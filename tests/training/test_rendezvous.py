@@ -1,4 +1,4 @@
-"""Workers meet over real sockets, before TensorFlow is there."""
+"""Workers wait for one another over real sockets, before TensorFlow is loaded."""
 
 import contextlib
 import socket
@@ -11,7 +11,7 @@ from charrnn.distributed.cluster import Cluster
 from charrnn.distributed.rendezvous import rendezvous
 from charrnn_runtime.errors import InputError, OperationError
 
-Meet = Callable[..., list["Future[bool]"]]
+Start = Callable[..., list["Future[bool]"]]
 
 
 @pytest.fixture
@@ -24,24 +24,23 @@ def addresses() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def start(addresses: tuple[str, ...]) -> Iterator[Meet]:
-    """Let some of three workers come, in an order."""
+def start(addresses: tuple[str, ...]) -> Iterator[Start]:
+    """Start some of three workers, in an order."""
     with ThreadPoolExecutor(3) as pool:
 
-        def begin(
-            come: Sequence[int], purposes: str = "aaa", seconds: float = 60, **chosen: bool
+        def start_workers(
+            indices: Sequence[int], digests: str = "aaa", seconds: float = 60, has_ended: bool = False
         ) -> list[Future[bool]]:
-            clusters = [Cluster(addresses, index) for index in come]
             return [
-                pool.submit(rendezvous, cluster, purposes[cluster.index], seconds=seconds, **chosen)
-                for cluster in clusters
+                pool.submit(rendezvous, Cluster(addresses, index), digests[index], seconds=seconds, has_ended=has_ended)
+                for index in indices
             ]
 
-        yield begin
+        yield start_workers
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
-def test_all_go_on_when_the_last_one_has_come(start: Meet, order: tuple[int, ...]) -> None:
+def test_all_workers_go_on_when_the_last_one_has_come(start: Start, order: tuple[int, ...]) -> None:
     assert [one.result() for one in start(order)] == [True] * 3
 
 
@@ -49,42 +48,42 @@ def test_a_chief_without_others_waits_for_nobody(addresses: tuple[str, ...]) -> 
     assert rendezvous(Cluster(addresses[:1], 0), "a")
 
 
-def test_all_hear_that_the_run_has_ended(start: Meet) -> None:
+def test_all_workers_learn_that_the_run_has_ended(start: Start) -> None:
     assert [one.result() for one in start((0, 1, 2), "aba", has_ended=True)] == [False] * 3
 
 
-def test_workers_of_another_run_end_all_of_them(start: Meet) -> None:
+def test_a_worker_with_other_options_ends_all_workers(start: Start) -> None:
     for one in start((1, 0, 2), "abb"):
         with pytest.raises(InputError, match="received others on worker 1, 2 of 3, counted from 0; start all of them"):
             one.result()
 
 
-def test_the_chief_names_who_has_not_come(start: Meet, addresses: tuple[str, ...]) -> None:
-    chief, helper = start((0, 1), seconds=0.5)
+def test_the_chief_names_the_worker_that_has_not_come(start: Start, addresses: tuple[str, ...]) -> None:
+    chief, worker = start((0, 1), seconds=0.5)
     with pytest.raises(OperationError, match=rf"waited 0.5 seconds: .* no word from worker 2 \({addresses[2]}\)"):
         chief.result()
     with pytest.raises(OperationError, match=f"expected an answer of the chief at {addresses[0]}"):
-        helper.result()
+        worker.result()
 
 
 def test_a_worker_that_cannot_be_reached_is_not_waited_for_by_tensorflow(
-    start: Meet, addresses: tuple[str, ...]
+    start: Start, addresses: tuple[str, ...]
 ) -> None:
     chief, _ = start((0, 2), seconds=1)
-    call(addresses[0], b'{"index": 1, "purpose": "a"}\n').close()
+    call(addresses[0], b'{"index": 1, "digest": "a"}\n').close()
     message = rf"received 'Connection refused' at the address from worker 1 \({addresses[1]}\); start the same"
     with pytest.raises(OperationError, match=message):
         chief.result()
 
 
-def test_a_worker_says_why_it_does_not_reach_the_chief(start: Meet) -> None:
-    (helper,) = start((1,), seconds=0.5)
+def test_a_worker_names_the_reason_why_it_cannot_reach_the_chief(start: Start) -> None:
+    (worker,) = start((1,), seconds=0.5)
     with pytest.raises(OperationError, match=r"waited 0.5 seconds: .* received: Connection refused; start the same"):
-        helper.result()
+        worker.result()
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_port_that_is_in_use_is_named(start: Meet, addresses: tuple[str, ...], index: int) -> None:
+def test_a_port_that_is_in_use_is_named(start: Start, addresses: tuple[str, ...], index: int) -> None:
     with socket.create_server(("127.0.0.1", int(addresses[index].rpartition(":")[2]))):
         (one,) = start((index,))
         said = (
@@ -97,16 +96,16 @@ def test_a_port_that_is_in_use_is_named(start: Meet, addresses: tuple[str, ...],
 @pytest.mark.parametrize(
     "words", [b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"index": 7}\n', b'{"index": "1"}\n', b"\xff" * 100_000]
 )
-def test_strangers_are_not_counted(start: Meet, addresses: tuple[str, ...], words: bytes) -> None:
+def test_connections_of_other_programs_are_ignored(start: Start, addresses: tuple[str, ...], words: bytes) -> None:
     (chief,) = start((0,))
     call(addresses[0], words).close()
     assert all(one.result() for one in start((1, 2)))
     assert chief.result()
 
 
-def test_who_has_gone_again_is_waited_for(start: Meet, addresses: tuple[str, ...]) -> None:
+def test_a_worker_that_has_disconnected_is_waited_for_again(start: Start, addresses: tuple[str, ...]) -> None:
     (chief,) = start((0,))
-    call(addresses[0], b'{"index": 1, "purpose": "another"}\n').close()
+    call(addresses[0], b'{"index": 1, "digest": "another"}\n').close()
     (second,) = start((2,))
     assert not chief.done()
     (first,) = start((1,))
@@ -114,13 +113,13 @@ def test_who_has_gone_again_is_waited_for(start: Meet, addresses: tuple[str, ...
 
 
 def call(address: str, words: bytes) -> socket.socket:
-    """Say something to the chief, as soon as it is there."""
+    """Send something to the chief, as soon as it listens."""
     host, _, port = address.rpartition(":")
     while True:
         try:
             connection = socket.create_connection((host, int(port)))
         except ConnectionRefusedError:
             continue
-        with contextlib.suppress(ConnectionError):  # who is not listened to any more
+        with contextlib.suppress(ConnectionError):  # the chief has closed the connection
             connection.sendall(words)
         return connection

@@ -185,7 +185,9 @@ def test_without_a_compiler_c_can_be_written_unchecked_and_everything_says_so(
     assert contents(folder / "c") == contents(c_bundle / "c")
 
 
-def test_c_that_was_written_unchecked_can_be_verified_where_there_is_a_compiler(tiny_two, tmp_path, monkeypatch):
+def test_c_that_was_written_unchecked_can_be_verified_where_there_is_a_compiler(
+    tiny_two, c_compiler, tmp_path, monkeypatch
+):
     with monkeypatch.context() as patched:
         patched.setenv("CC", "no-such-compiler")
         export_bundle(source_of(tiny_two), tmp_path, [INT8], max_cost=COST, verify=False)
@@ -211,7 +213,9 @@ def test_other_formats_are_compared_even_if_c_need_not_be(tiny_two, tmp_path):
 # what may be asked for, what it costs
 
 
-def test_int8_that_costs_more_than_is_accepted_is_not_written_and_the_message_says_what_would_do(tiny_two, tmp_path):
+def test_int8_that_costs_more_than_is_accepted_is_not_written_and_the_message_says_what_would_do(
+    tiny_two, c_compiler, tmp_path
+):
     with pytest.raises(ParityError) as caught:
         export_bundle(source_of(tiny_two), tmp_path / "bundle", [INT8], max_cost=1e-6)
     message = str(caught.value)

@@ -182,7 +182,7 @@ OPTIONS = (
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_running_text_is_the_same_with_the_loop_and_without(text_bundle, options):
     with_loop, without = load(text_bundle), load(text_bundle / "model.onnx")
-    assert (with_loop._loop is None, without._loop is None) == (False, True)
+    assert (with_loop._generator is None, without._generator is None) == (False, True)
     request = with_loop.request(**options)
     expected = list(without.samples(request, 7, first_index=3))
     for batch_size in (1, 3, 256):

@@ -6,7 +6,7 @@ one. A model in plain C is code: it is compiled and run only for `engine="c"`, n
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -83,7 +83,10 @@ def open_model(path: Path, *, engine: Engine = "auto", num_threads: int = 1) -> 
     if has_bundle and (not has_weights or step_files(read_manifest(path / BUNDLE), engine)):
         return _open_bundle(path / BUNDLE, engine, num_threads)
     if has_weights:
-        return _open_run(path)
+        description, arrays = read_run(path)
+        weights = NumpyStep(StepWeights.fold(arrays))
+        _check_sizes(weights, description, path / RUN_WEIGHTS)
+        return LoadedStep(weights, description, path / RUN_WEIGHTS, "numpy")
     raise ModelFileError(
         f"{path} holds no model that {engine} could run: expected a run or a bundle, {what_is_there(path)}"
     )
@@ -102,10 +105,20 @@ def open_bytes(path: Path, data: bytes, *, engine: Engine = "auto", num_threads:
         ModelFileError: The bytes are damaged, or not a model of ours.
         EngineMissingError: The engine that is needed is not installed.
     """
-    openers: dict[str, Callable[[Path, bytes, int], tuple[Step, Description]]]
-    openers = {".onnx": _open_onnx, ".tflite": _open_tflite, ".npz": _open_npz}
-    runner = runner_of(path, engine)
-    step, description = openers[path.suffix](path, data, num_threads)
+    runner, name = runner_of(path, engine), str(path)
+    step: Step
+    if runner == "onnxruntime":
+        onnx = checked_onnx_engine(path, data).OnnxStep(data, name=name, num_threads=num_threads)
+        step, description = onnx, onnx_description(onnx.metadata, path)
+    elif runner == "litert":
+        from charrnn_runtime.engines.litert_engine import LiteRTStep
+
+        model, embedded = detach_from_tflite(data, name)
+        step = LiteRTStep(model, name=name, num_threads=num_threads)
+        description = Description.from_json(embedded, f"the description inside {path}")
+    else:
+        description = Description.from_json(read_npz_description(data, name), f"the description inside {path}")
+        step = NumpyStep(StepWeights.from_arrays(parse_arrays(data, path)))
     _check_sizes(step, description, path)
     return LoadedStep(step, description, path, runner)
 
@@ -181,11 +194,6 @@ def _open_bundle(folder: Path, engine: Engine, num_threads: int) -> LoadedStep:
     raise ModelFileError(f"{folder} holds no file that can be run here")
 
 
-def _open_onnx(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
-    step = checked_onnx_engine(path, data).OnnxStep(data, name=str(path), num_threads=num_threads)
-    return step, onnx_description(step.metadata, path)
-
-
 def checked_onnx_engine(path: Path, data: bytes) -> ModuleType:
     """Check the digest of an .onnx, and return the module that runs it.
 
@@ -208,26 +216,6 @@ def onnx_description(metadata: Mapping[str, str], path: Path) -> Description:
     """
     name = f"the description inside {path}"
     return Description.from_json(parse_json(metadata.get(ONNX_KEY, "").encode(), name), name)
-
-
-def _open_tflite(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
-    from charrnn_runtime.engines.litert_engine import LiteRTStep
-
-    model, description = detach_from_tflite(data, str(path))
-    step = LiteRTStep(model, name=str(path), num_threads=num_threads)
-    return step, Description.from_json(description, f"the description inside {path}")
-
-
-def _open_npz(path: Path, data: bytes, num_threads: int) -> tuple[Step, Description]:
-    description = Description.from_json(read_npz_description(data, str(path)), f"the description inside {path}")
-    return NumpyStep(StepWeights.from_arrays(parse_arrays(data, path))), description
-
-
-def _open_run(run: Path) -> LoadedStep:
-    description, arrays = read_run(run)
-    step = NumpyStep(StepWeights.fold(arrays))
-    _check_sizes(step, description, run / RUN_WEIGHTS)
-    return LoadedStep(step, description, run / RUN_WEIGHTS, "numpy")
 
 
 def _check_sizes(step: Step, description: Description, path: Path) -> None:

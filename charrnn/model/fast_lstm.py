@@ -111,7 +111,7 @@ def _run_forward(projected: Tensor, recurrent_kernel: Tensor, h: Tensor, c: Tens
 
     def advance(t: Tensor, h: Tensor, c: Tensor, hs: Any, cs: Any, gs: Any) -> tuple[Any, ...]:
         gates = tf.tanh((projected[t] + tf.matmul(h, recurrent_kernel)) * scale) * scale + shift
-        i, f, g, o = _split(gates, units)
+        i, f, g, o = (gates[:, gate * units : (gate + 1) * units] for gate in range(4))
         c = f * c + i * g
         h = o * tf.tanh(c)
         return t + 1, h, c, hs.write(t, h), cs.write(t, c), gs.write(t, gates)
@@ -157,10 +157,6 @@ def _columns(sequence: Tensor) -> Tensor:
 
 def _per_gate(values: tuple[float, float, float, float], units: int) -> Tensor:
     return tf.constant(np.repeat(np.array(values, np.float32), units))
-
-
-def _split(gates: Tensor, units: int) -> tuple[Tensor, ...]:
-    return tuple(gates[:, gate * units : (gate + 1) * units] for gate in range(4))
 
 
 def _array(time: Tensor, size: int) -> Any:

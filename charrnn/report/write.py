@@ -6,7 +6,7 @@ from charrnn.report.novelty import Novelty, measure
 from charrnn.report.page import baseline_name, build_page
 from charrnn.report.plots import Curves, as_png
 from charrnn.runs.directory import LOSS_PICTURE, REPORT
-from charrnn.runs.finished import FinishedRun, read_finished_run
+from charrnn.runs.finished import read_finished_run
 from charrnn_runtime.core.files import write_together
 
 TEXT_LENGTH = 1000
@@ -39,13 +39,11 @@ def write_report(path: Path) -> Path:
     )
     seed = run.config.options.seed
     novelty: Novelty | None = None if run.split is None else measure(run.model, run.split, seed)
-    sample_text = _text(run, seed) if run.split is None else None
+    sample_text = None
+    if run.split is None:
+        [sample] = run.model.samples(run.model.request(max_length=TEXT_LENGTH, seed=seed), 1)
+        sample_text = sample.text
     page = build_page(run, curves, novelty, sample_text)
     title = f"{path.resolve().name}: loss while training"
     write_together({path / LOSS_PICTURE: as_png(curves.draw, title=title), path / REPORT: page.encode()})
     return path / REPORT
-
-
-def _text(run: FinishedRun, seed: int) -> str:
-    [sample] = run.model.samples(run.model.request(max_length=TEXT_LENGTH, seed=seed), 1)
-    return sample.text

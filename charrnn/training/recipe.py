@@ -9,10 +9,12 @@ import math
 from dataclasses import replace
 
 from charrnn.options import CHOSEN_BY_RECIPE, ResolvedOptions, TrainingOptions
-from charrnn_runtime.core.signature import Mode
 from charrnn_runtime.errors import InputError
 
 _TYPICAL_VOCAB_SIZE = 50
+
+_LIST_STATE_SIZE = 256
+"""With a teacher 256 units do not overfit, even on 2,400 place names (trial runs)."""
 
 _MIN_LINES_OF_LARGE_TEACHER = 15_000
 """A teacher of 256 units would memorise fewer lines (measured on 9,350 and 27,500)."""
@@ -48,12 +50,10 @@ def resolve(options: TrainingOptions, num_lines: int, num_characters: int) -> Re
     """
     if num_lines < 1 or num_characters < num_lines:
         raise InputError(f"expected at least one line to train on, received {num_lines}; pass more lines")
-    is_text = options.mode == "text"
-    state_size = options.state_size or (_text_state_size(num_characters) if is_text else _state_size(num_lines))
-    embedding_dim = options.embedding_dim or _embedding_dim(state_size, options.mode)
+    state_size, embedding_dim = _sizes(options, num_characters)
     sized = replace(options, state_size=state_size, embedding_dim=embedding_dim)
     has_teacher = _has_teacher(sized, num_characters)
-    if is_text:
+    if options.mode == "text":
         sized, chosen = _text_schedule(sized, state_size, num_characters)
     else:
         steps = _iterations_with_teacher(num_lines) if has_teacher else _iterations(num_lines)
@@ -93,14 +93,14 @@ def excess(options: TrainingOptions, num_characters: int) -> float:
     return math.log2(weights / num_characters)
 
 
-def _state_size(num_lines: int) -> int:
-    # With a teacher 256 units do not overfit, even on 2,400 place names (trial runs).
-    return 256
-
-
-def _embedding_dim(state_size: int, mode: Mode) -> int:
+def _sizes(options: TrainingOptions, num_characters: int) -> tuple[int, int]:
+    """Return the state size and the embedding dimension."""
+    is_text = options.mode == "text"
+    # 240 units and their embedding have fewer than 300,000 weights; a short text does not need as many.
+    text_size = 128 if num_characters < 300_000 else 240
+    state_size = options.state_size or (text_size if is_text else _LIST_STATE_SIZE)
     # On a text, weights are worth more in the LSTM than in the embedding.
-    return min(max(state_size // 2, 8), 24 if mode == "text" else 64)
+    return state_size, options.embedding_dim or min(max(state_size // 2, 8), 24 if is_text else 64)
 
 
 def _iterations(num_lines: int) -> int:
@@ -146,11 +146,6 @@ def _schedule(iterations: int, state_size: int, num_lines: int) -> dict[str, flo
         "evaluate_every": max(iterations // 40, min(iterations, 50)),
         "patience": 20,
     }
-
-
-def _text_state_size(num_characters: int) -> int:
-    # 240 units and their embedding have fewer than 300,000 weights; a short text does not need as many.
-    return 128 if num_characters < 300_000 else 240
 
 
 def _text_schedule(

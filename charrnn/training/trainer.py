@@ -135,7 +135,7 @@ class Trainer:
         """
         check_arrays(self._sizes, snapshot.weights)
         check_arrays(self._sizes, snapshot.averages)
-        optimizer, state = (_in_order(part) for part in (snapshot.optimizer, snapshot.state))
+        optimizer, state = ([part[key] for key in sorted(part)] for part in (snapshot.optimizer, snapshot.state))
         _check_shapes("optimizer", optimizer, self._optimizer.variables)
         _check_shapes("state", state, zero_state(self._sizes.units, self._options.batch_size))
         for variables, arrays in ((self._weights, snapshot.weights), (self._averages, snapshot.averages)):
@@ -178,12 +178,13 @@ class Trainer:
         weights = self._parameters.unpack([tf.convert_to_tensor(variable.value) for variable in self._weights])
         masks = self._dropout.unpack(drawn, self._sizes, self._options.batch_size)
         first = self._rows_here.start
+        # Every mask has a row for each line, except those of the recurrent kernels, which are for the whole batch.
         parts = [
             (
                 inputs[:, rows],
                 targets[:, rows],
                 state[rows.start - first : rows.stop - first],
-                {name: mask[rows] if _is_per_row(name) else mask for name, mask in masks.items()},
+                {name: mask if name.startswith("recurrent") else mask[rows] for name, mask in masks.items()},
             )
             for rows in self._rows
         ]
@@ -230,17 +231,8 @@ def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return -tf.reduce_sum(soft_targets * tf.nn.log_softmax(logits))
 
 
-def _is_per_row(mask: str) -> bool:
-    """Return whether a mask has a row for each line; that of a recurrent kernel is one for the whole batch."""
-    return not mask.startswith("recurrent")
-
-
 def _numbered(arrays: Any) -> dict[str, Any]:
     return {f"{number:02}": np.array(array) for number, array in enumerate(arrays)}
-
-
-def _in_order(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    return [arrays[name] for name in sorted(arrays)]
 
 
 def _check_shapes(what: str, arrays: Sequence[NDArray[Any]], expected: Sequence[Any]) -> None:

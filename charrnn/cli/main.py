@@ -4,6 +4,7 @@ The commands of a device are the runtime's own (`charrnn_runtime.cli.main`). The
 (`charrnn.cli.app`), which takes longer to load than a model and comes with the extras `train` and `export`.
 """
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,6 +80,8 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _run_on_device(words: Sequence[str]) -> int:
+    # As `charrnn_runtime.__main__` does, before numpy is imported: a first sample comes sooner.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from charrnn.cli.device import run_on_device
 
     return run_on_device(words)

@@ -5,7 +5,6 @@ is a module of `charrnn_runtime.cli.commands`; what all have, a model and how to
 """
 
 import argparse
-import difflib
 import importlib
 import re
 import sys
@@ -75,7 +74,7 @@ def main(
 def parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     """Parse a command line; a wrong one ends the process with 2 and one line that names the nearest legal option."""
     parser = _Parser(prog=prog, description="Run exported charrnn models without TensorFlow.", allow_abbrev=False)
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(prog=prog, required=True, metavar="COMMAND")
     commands = {name: _add_command(subparsers, name, is_meant=name in arguments) for name in SUMMARIES}
     options, unknown = parser.parse_known_args(arguments)
     if unknown and not _take_late_words(options, unknown):
@@ -102,6 +101,8 @@ class _Parser(argparse.ArgumentParser):
 
     def refuse(self, word: str) -> NoReturn:
         """End because of a word that no option takes."""
+        import difflib
+
         known = [option for option in self._option_string_actions if option.startswith("--")]
         near = difflib.get_close_matches(re.sub("=.*", "", word), known, 1)
         self.error(f"unknown argument {word}" + (f", did you mean {near[0]}?" if near else ""))

@@ -12,7 +12,7 @@ from charrnn_runtime.bundle.open_generator import generator_beside, open_generat
 from charrnn_runtime.core.step import NumpyStep, zero_state
 from charrnn_runtime.engines.generator import HostGenerator
 from charrnn_runtime.errors import InputError, ModelFileError, ParityError
-from charrnn_runtime.sampling.draw import SamplingOptions
+from charrnn_runtime.sampling.draw import SamplingOptions, running_sums
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
@@ -20,7 +20,7 @@ pytest.importorskip("tensorflow")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
 from charrnn_export.bundle import export_bundle  # noqa: E402
-from charrnn_export.generate_parity import check_generator  # noqa: E402
+from charrnn_export.generate_parity import _is_sure, check_generator  # noqa: E402
 from charrnn_export.onnx_format import convert as onnx_format  # noqa: E402
 from charrnn_export.targets import GENERATORS, Target, choose  # noqa: E402
 from charrnn_export.tflite_format import convert as tflite_format  # noqa: E402
@@ -429,3 +429,26 @@ def test_the_gate_lets_a_loop_pass_whose_rounding_differs_and_none_whose_logits_
     check_generator(tiny_two.step, HostGenerator(Off(1e-6)), stop_at_boundary=True, name="it")
     with pytest.raises(ParityError, match=r"^it: \d+ rows of 1, temperature 1\.0: \d+ rows differ from the loop"):
         check_generator(tiny_two.step, HostGenerator(Off(1e-3)), stop_at_boundary=True, name="it")
+
+
+@pytest.mark.parametrize(
+    "options", [{"top_k": 2}, {"top_p": 0.6}, {"temperature": 0.5, "top_k": 3, "top_p": 0.7}], ids=str
+)
+@pytest.mark.parametrize(("gap", "sure"), [(1e-6, False), (0.2, True)])
+def test_a_place_is_unsure_where_rounding_chooses_a_token_at_the_limit_of_top_k_or_top_p(options, gap, sure):
+    """Seen with 4,846 tokens, among which such a pair is common."""
+    options = SamplingOptions(**options)
+    logits = np.log(np.array([[0.4, 0.25, 0.25, 0.1]])).astype(np.float32)
+    logits[0, 1] += np.float32(gap)
+    running = running_sums(logits, options)
+    uniforms = np.array([0.3])
+    assert _is_sure(logits, running, uniforms, options).tolist() == [sure]
+
+
+def test_a_place_is_unsure_where_rounding_of_top_p_decides():
+    logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1]])).astype(np.float32)
+    for top_p, sure in ((0.7 + 1e-6, False), (0.75, True)):
+        options = SamplingOptions(top_p=top_p)
+        for uniform, expected in ((0.6, True), (0.5, sure)):  # token 1 of three and of two; token 1 of three, 0 of two
+            drawn_with = (running_sums(logits, options), np.array([uniform]), options)
+            assert _is_sure(logits, *drawn_with).tolist() == [expected]

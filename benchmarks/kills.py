@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.cli.extras import load_tensorflow
+from charrnn.extras import load_tensorflow
 from charrnn.runs.directory import HISTORY
 from charrnn_runtime.bundle.locate import RUN_WEIGHTS
 

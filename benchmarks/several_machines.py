@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.cli.extras import load_tensorflow
 from charrnn.distributed.cluster import TF_CONFIG
+from charrnn.extras import load_tensorflow
 from charrnn.runs.checkpoint import read_newest
 from charrnn.runs.directory import CHECKPOINTS, HISTORY, TRAINING
 from charrnn_runtime.bundle.locate import RUN_WEIGHTS

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from charrnn.cli.extras import load_tensorflow, require
 from charrnn.cli.report import RunArgument
+from charrnn.extras import load_tensorflow, require
 from charrnn_export.targets import ALL, DEFAULT_FORMATS, FORMATS, Target, choose
 from charrnn_runtime.core.option_fields import FLAG, build, number, one_of, option, options_of
 from charrnn_runtime.core.signature import Precision

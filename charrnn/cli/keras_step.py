@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from charrnn.cli.extras import load_tensorflow
+from charrnn.extras import load_tensorflow
 from charrnn_runtime.benchmark import Opener
 from charrnn_runtime.bundle.locate import RUN_WEIGHTS, read_run
 from charrnn_runtime.core.step import Step

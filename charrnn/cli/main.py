@@ -88,7 +88,7 @@ def _run_on_device(words: Sequence[str]) -> int:
 
 
 def _run_with_typer(command: Sequence[str]) -> None:
-    from charrnn.cli import extras
+    from charrnn import extras
 
     if not extras.has_typer():
         extras.require(command[0])
@@ -98,7 +98,7 @@ def _run_with_typer(command: Sequence[str]) -> None:
 
 
 def _help() -> Iterator[str]:
-    from charrnn.cli import extras
+    from charrnn import extras
 
     listed = COMMANDS if extras.has_typer() else SUMMARIES
     yield f"Usage: {PROGRAM} [OPTIONS] COMMAND [ARGS]..."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.cli.extras import require
+from charrnn.extras import require
 from charrnn_runtime.core.option_fields import PATH, build, option, options_of
 
 DETAILS = "Training does it at its end; this is for a run that was stopped, or whose report was lost."

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.extras import load_tensorflow, require
 from charrnn.distributed.cluster import Distribution
+from charrnn.extras import load_tensorflow, require
 from charrnn.options import TrainingOptions
 from charrnn_runtime.core.option_fields import (
     FLAG,

@@ -12,10 +12,10 @@ from typing import Any
 
 from charrnn.options import CHOSEN_BY_RECIPE
 from charrnn.report import html
+from charrnn.report.losses import baseline_name, loss_table, verdict
 from charrnn.report.novelty import Neighbour, Novelty, interval
 from charrnn.report.plots import Curves, Shares, as_svg
-from charrnn.runs.finished import FinishedRun, Side
-from charrnn_runtime.cli.summaries import baseline_rows
+from charrnn.runs.finished import FinishedRun
 from charrnn_runtime.core.loss import Loss
 
 SAMPLES_SHOWN = 30
@@ -53,29 +53,14 @@ def build_page(run: FinishedRun, curves: Curves, novelty: Novelty | None, sample
     return html.page(f"{run.path.resolve().name}: report of a charrnn run", css, *parts)
 
 
-def baseline_name(run: FinishedRun) -> str:
-    """Return the name of the run's count baseline."""
-    baseline = run.training.get("baseline")
-    return "counting" if baseline is None else f"{baseline['model']} {baseline['order']}-gram"
-
-
 def _head(run: FinishedRun) -> str:
     description, data = run.model.description, run.config.data
     layers = " + ".join(str(units) for units in description.units)
     what = "lines like those" if description.mode == "lines" else "text like that"
     lead = f"A character-level LSTM ({layers} units) that writes {what} of {data.source}."
     title = f"<h1>{html.text(run.path.resolve().name)}</h1>"
-    return "\n".join(["<header>", title, html.paragraph(lead, "lead"), _verdict(run), "</header>"])
-
-
-def _verdict(run: FinishedRun) -> str:
-    """Return the comparison with the count baseline, as `charrnn train` and `charrnn info` print it."""
-    baseline = run.training.get("baseline")
-    if baseline is None:
-        return ""
-    sentence = baseline_rows(baseline)["difference"]
-    meaning = f"(The baseline only counts which characters follow which: {baseline_name(run)}.)"
-    return html.paragraph(f"{sentence[:1].upper()}{sentence[1:]}. {meaning}", "verdict")
+    judged = html.paragraph(sentence, "verdict") if (sentence := verdict(run)) else ""
+    return "\n".join(["<header>", title, html.paragraph(lead, "lead"), judged, "</header>"])
 
 
 def _cards(run: FinishedRun, novelty: Novelty | None) -> str:
@@ -131,13 +116,6 @@ def _learning(run: FinishedRun, curves: Curves) -> str:
 
 
 def _figures(run: FinishedRun) -> str:
-    rows = []
-    sides: tuple[Side, ...] = ("test", "validation")
-    for side in sides:
-        for who, found in (("network", run.loss(side)), ("counting", run.baseline_loss(side))):
-            if found is not None:
-                bits, nats = f"{found.bits:.3f}{found.bits_error}", f"{found.nats:.3f}{found.nats_error()}"
-                rows.append([side, who, bits, nats, f"{found.perplexity:.2f}"])
     parts = (
         "The validation part decided which weights were kept and when training ended; nothing was chosen by the test "
         "part, so its figures are what to expect of other data of this kind."
@@ -152,8 +130,9 @@ def _figures(run: FinishedRun) -> str:
             " Behind ± stands the standard error: how much a figure would vary with other data of the same kind. Two "
             "models on the same data can be told apart by far less."
         )
-    table = html.table(("part", "model", "bits per character", "nats", "perplexity"), rows, numbers=(2, 3, 4))
-    return html.section("How good it is", table, html.paragraph(parts, "quiet"), html.paragraph(explained, "quiet"))
+    return html.section(
+        "How good it is", loss_table(run), html.paragraph(parts, "quiet"), html.paragraph(explained, "quiet")
+    )
 
 
 def _memorisation(novelty: Novelty) -> str:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from charrnn.report.losses import baseline_name
 from charrnn.report.novelty import Novelty, measure
-from charrnn.report.page import baseline_name, build_page
+from charrnn.report.page import build_page
 from charrnn.report.plots import Curves, as_png
 from charrnn.runs.directory import LOSS_PICTURE, REPORT
-from charrnn.runs.finished import read_finished_run
+from charrnn.runs.finished import FinishedRun, read_finished_run
 from charrnn_runtime.core.files import write_together
 
 TEXT_LENGTH = 1000
@@ -29,14 +30,7 @@ def write_report(path: Path) -> Path:
         OperationError: The files could not be written.
     """
     run = read_finished_run(path)
-    baseline = run.baseline_loss("validation")
-    curves = Curves(
-        history=run.history,
-        best_step=int(run.training["best_step"]),
-        baseline_nats=None if baseline is None else baseline.nats,
-        baseline_name=baseline_name(run),
-        unit=run.model.description.mode,
-    )
+    curves = curves_of(run)
     seed = run.config.options.seed
     novelty: Novelty | None = None if run.split is None else measure(run.model, run.split, seed)
     sample_text = None
@@ -47,3 +41,15 @@ def write_report(path: Path) -> Path:
     title = f"{path.resolve().name}: loss while training"
     write_together({path / LOSS_PICTURE: as_png(curves.draw, title=title), path / REPORT: page.encode()})
     return path / REPORT
+
+
+def curves_of(run: FinishedRun) -> Curves:
+    """Return the losses of a run as they are drawn."""
+    baseline = run.baseline_loss("validation")
+    return Curves(
+        history=run.history,
+        best_step=int(run.training["best_step"]),
+        baseline_nats=None if baseline is None else baseline.nats,
+        baseline_name=baseline_name(run),
+        unit=run.config.options.mode,
+    )

@@ -1,9 +1,10 @@
-"""A finished run as the report needs it: its files, read once."""
+"""A finished run as a report or a program needs it: its files, each read once."""
 
 import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,17 +32,31 @@ class FinishedRun:
     config: RunConfig
     """Its options and its data."""
 
-    model: Model
-    """The best weights, run by numpy."""
-
     training: Mapping[str, Any]
     """The content of training.json."""
 
     history: tuple[HistoryRow, ...]
     """A row for each evaluation."""
 
-    split: Split | None
-    """The lines of each side; None in text mode."""
+    @cached_property
+    def model(self) -> Model:
+        """The best weights, run by numpy; read when they are first asked for.
+
+        Raises:
+            ModelFileError: They are missing or damaged.
+        """
+        return load(self.path, engine="numpy")
+
+    @cached_property
+    def split(self) -> Split | None:
+        """The lines of each side, read when they are first asked for; None in text mode.
+
+        Raises:
+            ModelFileError: They are missing or damaged.
+        """
+        if self.config.options.mode == "text":
+            return None
+        return LineDataset.read(self.path / SPLITS, self.model.description.vocabulary).split
 
     def loss(self, side: Side) -> Loss:
         """Return the network's loss on a side of the split."""
@@ -59,13 +74,10 @@ def read_finished_run(path: Path) -> FinishedRun:
     Raises:
         ModelFileError: The folder is no run, the run has not ended, or a file of it is damaged.
     """
-    model = load(path, engine="numpy")
     if not (path / TRAINING).is_file():
+        load(path, engine="numpy")  # says what is there instead, if it is no run at all
         raise ModelFileError(f"the run in {path} has not ended: expected {TRAINING} in it. Train to the end first")
-    split = None
-    if model.description.mode == "lines":
-        split = LineDataset.read(path / SPLITS, model.description.vocabulary).split
-    return FinishedRun(path, read_config(path), model, _read_training(path), read_history(path), split)
+    return FinishedRun(path, read_config(path), _read_training(path), read_history(path))
 
 
 def read_history(path: Path) -> tuple[HistoryRow, ...]:

@@ -315,7 +315,11 @@ class _Loop:
             evaluated=evaluated,
         )
         pace.start_again()
-        self._reporter.progress(progress)
+        try:
+            self._reporter.progress(progress)
+        except KeyboardInterrupt:
+            self._write_checkpoint()
+            raise
 
     def _sample(self) -> None:
         options, decode = self._options, self._dataset.vocabulary.decode

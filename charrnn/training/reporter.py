@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from charrnn_runtime.core.loss import Loss
 from charrnn_runtime.core.progress import SilentStages, Stages
 
 
@@ -35,6 +36,13 @@ class Progress:
     evaluated: bool
     """Whether the validation loss is of this very step."""
 
+    def __str__(self) -> str:
+        """Return it as a line for people."""
+        return (
+            f"step {self.step:,} of {self.iterations:,}: validation {Loss(self.validation_nats).bits:.3f} bits per "
+            f"character, {self.seconds_left:,.0f} s left"
+        )
+
 
 @dataclass(frozen=True)
 class SampledLine:
@@ -51,7 +59,7 @@ class Reporter(Stages, Protocol):
     """Hears how a run goes, and of the stages of its work."""
 
     def progress(self, progress: Progress) -> None:
-        """Hear where the run stands."""
+        """Hear where the run stands; a KeyboardInterrupt raised here ends training as Ctrl-C does."""
         ...
 
     def samples(self, step: int, lines: Sequence[SampledLine]) -> None:

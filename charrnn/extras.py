@@ -2,16 +2,20 @@
 
 import importlib.util
 import os
+import sys
+import threading
 
 from charrnn_runtime.core.process import held_back_stderr
 from charrnn_runtime.errors import OperationError
 
 _NEEDED = {
-    "train": ("typer", "tensorflow", "matplotlib"),
-    "report": ("typer", "matplotlib"),
-    "export": ("typer", "tensorflow", "tf2onnx", "onnx", "ai_edge_litert"),
+    "train": ("tensorflow", "matplotlib"),
+    "report": ("matplotlib",),
+    "export": ("tensorflow", "tf2onnx", "onnx", "ai_edge_litert"),
 }
 _EXTRAS = {"train": "train", "report": "train", "export": "export"}
+
+_LOADING = threading.Lock()
 
 
 def has_typer() -> bool:
@@ -19,16 +23,22 @@ def has_typer() -> bool:
     return importlib.util.find_spec("typer") is not None
 
 
-def require(command: str) -> None:
+def require(command: str, *, from_python: bool = False) -> None:
     """Make sure that the packages of `train`, `report` or `export` are installed, without loading them.
+
+    Args:
+        command: Its name.
+        from_python: Whether it was called as a function of the package, which needs no Typer.
 
     Raises:
         OperationError: One is missing; the message says what to install.
     """
-    missing = [name for name in _NEEDED[command] if importlib.util.find_spec(name) is None]
+    needed = _NEEDED[command] if from_python else ("typer", *_NEEDED[command])
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
+        called = f"charrnn.{command}" if from_python else f"charrnn {command}"
         raise OperationError(
-            f"`charrnn {command}` needs {', '.join(missing)}, which this installation lacks: "
+            f"`{called}` needs {', '.join(missing)}, which this installation lacks: "
             f"pip install 'charrnn-edge[{_EXTRAS[command]}]'"
         )
 
@@ -36,5 +46,8 @@ def require(command: str) -> None:
 def load_tensorflow() -> None:
     """Load TensorFlow, which takes seconds; what is wrong with the input should be known by then."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with held_back_stderr():
-        import tensorflow  # noqa: F401
+    # Two threads that hold stderr back at once could leave it held back.
+    with _LOADING:
+        if "tensorflow" not in sys.modules:
+            with held_back_stderr():
+                import tensorflow  # noqa: F401

@@ -79,7 +79,7 @@ def train(
         resume=resume,
     )
     if not (resume and job.run.has_ended):
-        _carry_out(job, progress, tensorboard=tensorboard)
+        _train(job, progress, tensorboard=tensorboard)
     return Run(job.run.path)
 
 
@@ -243,7 +243,7 @@ class _ProgressOnly(Silent):
         self._listener(progress)
 
 
-def _carry_out(job: TrainingJob, progress: Callable[[Progress], None] | None, *, tensorboard: bool) -> None:
+def _train(job: TrainingJob, progress: Callable[[Progress], None] | None, *, tensorboard: bool) -> None:
     try:
         load_tensorflow()
     except BaseException:
@@ -254,7 +254,7 @@ def _carry_out(job: TrainingJob, progress: Callable[[Progress], None] | None, *,
         from charrnn.training.tensorboard import TensorBoardReporter
 
         reporter = TensorBoardReporter(job.run.path, reporter)
-    job.carry_out(reporter)
+    job.train(reporter)
 
 
 def _options_of(base: TrainingOptions, keywords: TrainKeywords) -> tuple[TrainingOptions, ReadOptions]:

@@ -47,11 +47,11 @@ def run_command(name: str, summary: str, words: Sequence[str]) -> None:
         sys.exit(exit_code)
 
 
-def _taking(options: Sequence[Option], carry_out: Callable[[Mapping[str, Any]], None]) -> Callable[..., None]:
+def _taking(options: Sequence[Option], called: Callable[[Mapping[str, Any]], None]) -> Callable[..., None]:
     """Return a function whose signature, which Typer reads, is made of the options."""
 
     def command(**values: Any) -> None:
-        carry_out({one.name: tuple(values[one.name] or ()) if one.is_repeated else values[one.name] for one in options})
+        called({one.name: tuple(values[one.name] or ()) if one.is_repeated else values[one.name] for one in options})
 
     command.__signature__ = inspect.Signature([_parameter(one) for one in options])  # type: ignore[attr-defined]
     return command

@@ -110,25 +110,25 @@ def train(values: Mapping[str, Any]) -> None:
     """Train a model and keep it in a run directory."""
     arguments, options = build(TrainArguments, values), build(TrainingOptions, values)
     read = build(ReadOptions, values)
-    way = Distribution.choose(arguments.distribute, os.environ)
+    distribution = Distribution.choose(arguments.distribute, os.environ)
     require("train")
     from charrnn.cli.console import ConsoleReporter
     from charrnn.cli.stages import open_progress_stream
 
     reporter = ConsoleReporter(open_progress_stream(), sys.stdout)
-    with way.scratch() as scratch:
-        job = _prepare(arguments, options, read, way, scratch, reporter)
+    with distribution.scratch() as scratch:
+        job = _prepare(arguments, options, read, distribution, scratch, reporter)
         if arguments.resume and job.run.has_ended:
-            _say_nothing_is_left(job, way)
+            _report_ended(job, distribution)
         else:
-            _carry_out(job, way, reporter, tensorboard=arguments.tensorboard)
+            _train_and_report(job, distribution, reporter, tensorboard=arguments.tensorboard)
 
 
 def _prepare(
     arguments: TrainArguments,
     options: TrainingOptions,
     read: ReadOptions,
-    way: Distribution,
+    distribution: Distribution,
     scratch: Path | None,
     stages: "Stages",
 ) -> "TrainingJob":
@@ -142,57 +142,59 @@ def _prepare(
         read=read,
         force=arguments.force,
         resume=arguments.resume,
-        way=way,
+        distribution=distribution,
         scratch=scratch,
         stages=stages,
     )
 
 
-def _say_nothing_is_left(job: "TrainingJob", way: Distribution) -> None:
+def _report_ended(job: "TrainingJob", distribution: Distribution) -> None:
     nothing = f"nothing to go on with: the run in {job.run.path} has ended; `charrnn info {job.run.path}`"
     print(nothing, file=sys.stderr, flush=True)
     # The others would wait; if there are none, nobody has to be told.
-    if way.cluster is not None:
+    if distribution.cluster is not None:
         from charrnn.distributed.rendezvous import rendezvous
 
         with contextlib.suppress(OperationError):
-            rendezvous(way.cluster, job.run.config.digest, has_ended=True)
+            rendezvous(distribution.cluster, job.run.config.digest, has_ended=True)
 
 
-def _carry_out(job: "TrainingJob", way: Distribution, reporter: "ConsoleReporter", *, tensorboard: bool) -> None:
+def _train_and_report(
+    job: "TrainingJob", distribution: Distribution, reporter: "ConsoleReporter", *, tensorboard: bool
+) -> None:
     try:
-        if words := way.in_words:
+        if words := distribution.in_words:
             print(words, file=sys.stderr, flush=True)
-        if way.is_chief:
+        if distribution.is_chief:
             # Counting comes before TensorFlow, which takes the memory that it leaves.
             reporter.start(job)
         with reporter.stage("loading TensorFlow"):
             load_tensorflow()
-        strategy = _join(job, way)
+        strategy = _join(job, distribution)
     except BaseException:
         job.give_way()
         raise
     if strategy is None:
         print("nothing to go on with: the chief's run has ended", file=sys.stderr)
         return
-    if not way.is_chief:
-        job.help_chief(strategy)
+    if not distribution.is_chief:
+        job.train_as_worker(strategy)
         return
-    reporter.end(job, job.carry_out(_with_tensorboard(job, reporter) if tensorboard else reporter, strategy))
+    reporter.end(job, job.train(_with_tensorboard(job, reporter) if tensorboard else reporter, strategy))
 
 
-def _join(job: "TrainingJob", way: Distribution) -> "Strategy | None":
+def _join(job: "TrainingJob", distribution: Distribution) -> "Strategy | None":
     """Return who trains together; None if the chief has nothing left to train."""
-    if way.name == "alone":
+    if distribution.name == "alone":
         from charrnn.distributed.strategy import SingleProcess
 
         return SingleProcess()
     from charrnn.distributed.rendezvous import rendezvous
     from charrnn.distributed.tf_strategy import make_strategy
 
-    if way.cluster is not None and not rendezvous(way.cluster, job.run.config.digest):
+    if distribution.cluster is not None and not rendezvous(distribution.cluster, job.run.config.digest):
         return None
-    return make_strategy(way)
+    return make_strategy(distribution)
 
 
 def _with_tensorboard(job: "TrainingJob", report: "Reporter") -> "Reporter":

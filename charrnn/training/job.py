@@ -65,7 +65,7 @@ class TrainingJob:
         read: ReadOptions = ReadOptions(),
         force: bool = False,
         resume: bool = False,
-        way: Distribution = Distribution("alone"),
+        distribution: Distribution = Distribution("alone"),
         scratch: Path | None = None,
         stages: Stages = SilentStages(),
     ) -> Self:
@@ -80,7 +80,7 @@ class TrainingJob:
             read: How files of lines are read.
             force: Whether another run that is there may be replaced.
             resume: Whether to go on with the run that is there, if there is one.
-            way: How the run will be spread.
+            distribution: How the work is shared.
             scratch: An empty folder, for a worker that helps the chief: what it needs on a disk goes there, and nothing
                 into `output`.
             stages: Shows how far reading and splitting are.
@@ -90,10 +90,10 @@ class TrainingJob:
             ModelFileError: The run to go on with is damaged.
         """
         if resume and source is None and (output is None or (output / CONFIG).is_file()):
-            return cls._reopen(newest_run() if output is None else output, options, way, scratch)
+            return cls._reopen(newest_run() if output is None else output, options, distribution, scratch)
         found = read_input(source, options, given=given, read=read, stages=stages)
         config = RunConfig(resolve(options, found.num_lines, found.num_characters), options, found.data)
-        way.check(config.options.batch_size)
+        distribution.check(config.options.batch_size)
         if scratch is not None:
             return cls._begin(found, Run(scratch, config))
         folder = ARTIFACTS / _run_name(source) if output is None else output
@@ -113,10 +113,10 @@ class TrainingJob:
             raise
 
     @classmethod
-    def _reopen(cls, folder: Path, options: TrainingOptions, way: Distribution, scratch: Path | None) -> Self:
+    def _reopen(cls, folder: Path, options: TrainingOptions, distribution: Distribution, scratch: Path | None) -> Self:
         """Go on with a run by what is in it alone."""
         config, dataset = _read_run(folder, options)
-        way.check(config.options.batch_size)
+        distribution.check(config.options.batch_size)
         summaries = (f"{config.data.source}, as the run in {folder} has it",)
         if scratch is not None:
             return cls(summaries, dataset, Run(scratch, config))
@@ -138,7 +138,7 @@ class TrainingJob:
         if self.start is None and not self.run.has_ended:
             self.run.restore_replaced()
 
-    def carry_out(self, reporter: Reporter, strategy: Strategy | None = None) -> TrainingResult:
+    def train(self, reporter: Reporter, strategy: Strategy | None = None) -> TrainingResult:
         """Train, write the report, and return the figures; see `charrnn.training.loop.train`.
 
         A report that cannot be made is no failure of the training: the run is complete by then, the reporter is told,
@@ -152,7 +152,7 @@ class TrainingJob:
         reporter.report(outcome)
         return result
 
-    def help_chief(self, strategy: Strategy) -> None:
+    def train_as_worker(self, strategy: Strategy) -> None:
         """Train as a worker that is not the chief: nothing is counted, reported or kept."""
         self._train(Silent(), strategy, None)
 

@@ -57,7 +57,7 @@ def prepare(folder: Path, mode: str, run: str, *, resume: bool = False, **chosen
     return TrainingJob.prepare(str(source), folder / run, options, resume=resume)
 
 
-def carry_out(job: TrainingJob, reporter: Silent = Silent(), loop_options: LoopOptions = EAGER) -> None:
+def train_job(job: TrainingJob, reporter: Silent = Silent(), loop_options: LoopOptions = EAGER) -> None:
     train(job.dataset, job.run, reporter, start=job.start, loop_options=loop_options)
 
 
@@ -69,7 +69,7 @@ def outcome(folder: Path, run: str) -> tuple[bytes, bytes]:
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder with the run `whole`, which nothing has stopped, and its mode."""
     folder = tmp_path_factory.mktemp(request.param)
-    carry_out(prepare(folder, request.param, "whole"))
+    train_job(prepare(folder, request.param, "whole"))
     assert not (folder / "whole" / CHECKPOINTS).exists(), "a run that has ended has nothing to go on from"
     return folder, request.param
 
@@ -81,11 +81,11 @@ def test_a_run_that_was_interrupted_again_and_again_ends_as_one_that_was_not(who
         job = prepare(folder, mode, "stopped", resume=True)
         starts.append(job.start.step if job.start else None)
         with pytest.raises(KeyboardInterrupt, match="stopped at step"):
-            carry_out(job, Stopper(1 if not starts[:-1] else 2))
+            train_job(job, Stopper(1 if not starts[:-1] else 2))
     job = prepare(folder, mode, "stopped", resume=True)
     # An interruption inside a report comes before the checkpoint of that step: it is the one before that counts.
     assert [*starts, job.start and job.start.step] == [None, None, 10, 20]
-    carry_out(job)
+    train_job(job)
     assert outcome(folder, "stopped") == outcome(folder, "whole")
     assert prepare(folder, mode, "stopped", resume=True).run.has_ended
 
@@ -93,13 +93,13 @@ def test_a_run_that_was_interrupted_again_and_again_ends_as_one_that_was_not(who
 def test_a_run_goes_on_with_nothing_but_its_folder(whole: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, mode = whole
     with pytest.raises(KeyboardInterrupt):
-        carry_out(prepare(folder, mode, "moved"), Stopper(3))
+        train_job(prepare(folder, mode, "moved"), Stopper(3))
     (folder / f"{mode}.txt").unlink()
     shutil.move(folder / "moved", folder / "elsewhere")
     job = TrainingJob.prepare(None, folder / "elsewhere", TrainingOptions(), resume=True)
     assert job.start is not None
     assert job.start.step == 20
-    carry_out(job)
+    train_job(job)
     assert outcome(folder, "elsewhere") == outcome(folder, "whole")
 
 
@@ -129,13 +129,13 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_written(
         with monkeypatch.context() as patched:
             disk = FullDisk(patched, writes)
             if writes == WRITES[mode]:
-                carry_out(prepare(folder, mode, "full"))
+                train_job(prepare(folder, mode, "full"))
                 assert not disk.refused
                 break
             with pytest.raises((OperationError, InputError), match=r"\A.*No space left on device.*\Z"):
-                carry_out(prepare(folder, mode, "full"))
+                train_job(prepare(folder, mode, "full"))
         refused.add(disk.refused)
-        carry_out(prepare(folder, mode, "full", resume=True))
+        train_job(prepare(folder, mode, "full", resume=True))
         assert outcome(folder, "full") == outcome(folder, "whole"), disk.refused
     assert refused >= {"config.json", RUN_WEIGHTS, HISTORY, "step-000000020.npz", "training.json"}
 
@@ -143,7 +143,7 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_written(
 def test_a_damaged_checkpoint_is_passed_over_and_two_damaged_ones_are_an_error(whole: tuple[Path, str]) -> None:
     folder, mode = whole
     with pytest.raises(KeyboardInterrupt):
-        carry_out(prepare(folder, mode, "damaged"), Stopper(4))
+        train_job(prepare(folder, mode, "damaged"), Stopper(4))
     kept = sorted((folder / "damaged" / CHECKPOINTS).iterdir())
     assert [path.name for path in kept] == ["step-000000020.npz", "step-000000030.npz"]
     assert len(kept) == KEPT
@@ -155,7 +155,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_two_damaged_ones_are_an_error(w
     assert job.start.step == 20
     assert len(job.damaged) == 1
     assert "step-000000030.npz is damaged" in job.damaged[0]
-    carry_out(job)
+    train_job(job)
     assert outcome(folder, "damaged") == outcome(folder, "whole")
 
 
@@ -169,7 +169,7 @@ def test_checkpoints_that_are_all_damaged_are_an_error(tmp_path: Path, damage: b
 
 def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        carry_out(prepare(tmp_path, "lines", "run"), Stopper(2))
+        train_job(prepare(tmp_path, "lines", "run"), Stopper(2))
     checkpoint, damaged = read_newest(tmp_path / "run" / CHECKPOINTS)
     assert checkpoint is not None
     assert not damaged
@@ -183,7 +183,7 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        carry_out(prepare(tmp_path, "lines", "run"), Stopper(2))
+        train_job(prepare(tmp_path, "lines", "run"), Stopper(2))
     with pytest.raises(InputError, match=r"cannot go on with the run in .*, it is another one: lr is .*, not 0\.5"):
         prepare(tmp_path, "lines", "run", resume=True, lr=0.5)
     with pytest.raises(InputError, match=r"with iterations 50: it was started with 40"):

@@ -167,7 +167,7 @@ def prepare(folder: Path, name: str, *, resume: bool = False) -> TrainingJob:
 
 def test_a_taught_run_records_its_teacher_and_goes_on_from_any_stage(tmp_path: Path) -> None:
     listener = Stopper()
-    prepare(tmp_path, "whole").carry_out(listener)
+    prepare(tmp_path, "whole").train(listener)
     assert [stage.partition(":")[0] for stage in listener.announced] == ["first a teacher", "the teacher"]
     description, _ = read_run(tmp_path / "whole")
     assert 0 <= description.training["teacher"]["weight_of_counts"] <= 1
@@ -176,7 +176,7 @@ def test_a_taught_run_records_its_teacher_and_goes_on_from_any_stage(tmp_path: P
     for evaluations, message in ((1, "stopped while the teacher was trained; .* --resume"), (3, "stopped at step 20")):
         shutil.rmtree(tmp_path / "stopped", ignore_errors=True)
         with pytest.raises(KeyboardInterrupt, match=message):
-            prepare(tmp_path, "stopped").carry_out(Stopper(evaluations))
-        prepare(tmp_path, "stopped", resume=True).carry_out(Stopper())
+            prepare(tmp_path, "stopped").train(Stopper(evaluations))
+        prepare(tmp_path, "stopped", resume=True).train(Stopper())
         for file in (RUN_WEIGHTS, HISTORY, f"{TEACHER}/0/{RUN_WEIGHTS}"):
             assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file

@@ -68,7 +68,7 @@ def main(
     """
     options = parse(sys.argv[1:] if arguments is None else arguments, prog)
     options.contestants = contestants
-    return terminal.run(lambda: _carry_out(options), debug=options.debug)
+    return terminal.run(lambda: _run_command(options), debug=options.debug)
 
 
 def parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
@@ -140,7 +140,7 @@ def _model_of(options: argparse.Namespace) -> Path | None:
     return None
 
 
-def _carry_out(options: argparse.Namespace) -> None:
+def _run_command(options: argparse.Namespace) -> None:
     from charrnn_runtime.bundle.locate import newest_run
 
     path = _model_of(options)

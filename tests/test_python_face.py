@@ -300,3 +300,39 @@ def test_a_missing_package_is_named_with_what_installs_it(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "`charrnn.train` needs tensorflow, which this installation lacks: pip install" in done.stdout
+
+
+def test_the_program_of_the_document_runs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    shorter = program.replace("iterations=200", "iterations=20, teacher_iterations=0")
+    assert shorter != program
+    done = subprocess.run([sys.executable, "-c", shorter], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    *progress, losses, drawn = done.stdout.splitlines()
+    assert progress[-1].startswith("step 20 of 20: validation ")
+    assert len(losses.split()) == 2
+    assert drawn.count("'A") == 10
+
+
+def test_a_type_checker_knows_the_options(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="the extra `dev` is not installed")
+    root = Path(__file__).parents[1]
+    (tmp_path / "right.py").write_text(
+        "import charrnn\n"
+        "run = charrnn.train('names.txt', state_size=128, column='name', progress=print)\n"
+        "nats: float = run.test.nats + run.baseline.nats + run.history[0].validation_nats\n"
+        "lines: list[str] = charrnn.load(run.export(formats=['onnx'], precisions='int8')).sample(10, prefix='A')\n"
+    )
+    (tmp_path / "wrong.py").write_text(
+        "import charrnn\ncharrnn.train('a', state_size='x')\ncharrnn.train('a', stat=1)\n"
+    )
+    words = [sys.executable, "-m", "mypy", "--strict", "--config-file", root / "pyproject.toml", "--cache-dir"]
+    words += [tmp_path / "cache", tmp_path / "right.py", tmp_path / "wrong.py"]
+    done = subprocess.run(list(map(str, words)), cwd=root, capture_output=True, text=True, check=False)
+    *errors, summary = done.stdout.splitlines()
+    assert [line.split(": error: ")[1] for line in errors if ": error: " in line] == [
+        'Argument "state_size" to "train" has incompatible type "str"; expected "int | None"  [arg-type]',
+        'Unexpected keyword argument "stat" for "train"  [call-arg]',
+    ], done.stdout
+    assert summary.startswith("Found 2 errors in 1 file")

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import charrnn
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HOSTS = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")
@@ -74,7 +72,6 @@ def test_the_program_of_the_runtime_runs(folder: Path) -> None:
     assert run(["python", "-c", program], folder).startswith("Am")
 
 
-@pytest.mark.skipif(not hasattr(charrnn, "train"), reason="charrnn has no Python face yet")
 def test_the_python_lines_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
     [program] = blocks(README, "python")
     names = (ROOT / "data" / "nl_cities.csv").read_text(encoding="utf-8").splitlines()

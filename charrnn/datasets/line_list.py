@@ -9,10 +9,10 @@ from pathlib import Path
 
 from charrnn.datasets.packed_lines import PackedLines
 from charrnn.datasets.split import HashOrder, hash_order
-from charrnn_runtime.core.line_files import BLANKS, FORBIDDEN, LineFile, clipped, is_invisible
+from charrnn_runtime.core.line_files import BLANKS, FORBIDDEN, LineFile, clipped, is_invisible, name_invisible
 from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.read_options import ReadOptions
-from charrnn_runtime.core.vocabulary import TextRule, name_character
+from charrnn_runtime.core.vocabulary import TextRule
 from charrnn_runtime.errors import InputError, OperationError
 
 _LINES_AT_ONCE = 4096
@@ -71,7 +71,7 @@ class LineListStatistics:
             *([f"{self.long:,} too long and left out (the first is line {self.first_long:,})"] if self.long else []),
             f"{self.characters:,} characters",
             f"longest {self.longest:,} ({self.longest_line!r})",
-            *([f"invisible inside lines: {_named(self.invisible)}"] if self.invisible else []),
+            *([f"invisible inside lines: {name_invisible(self.invisible)}"] if self.invisible else []),
         ]
         return f"{self.source}: {', '.join(parts)}"
 
@@ -155,12 +155,20 @@ def make_line_list(
         InputError: An item is no string, holds a newline or another character that no line can hold, or is too long; or
             there is none.
     """
-    digest, packed = hashlib.sha256(), _Packed(rule)
+    digest, packed, checked = hashlib.sha256(), _Packed(rule), _Checked(name, options)
     with stages.stage(f"reading {name}"):
-        for chunk in _chunks(_checked(lines, name, options.max_line_length)):
+        for chunk in _chunks(checked.items(lines)):
             digest.update("".join(f"{line}\n" for line in chunk).encode())
             packed.add(chunk)
-    return packed.finish(name, digest.hexdigest(), seed, stages)
+    return packed.finish(
+        name,
+        digest.hexdigest(),
+        seed,
+        stages,
+        comments=checked.num_comments,
+        long=checked.num_long,
+        first_long=checked.first_long,
+    )
 
 
 def embedded_list_path() -> Path:
@@ -245,27 +253,41 @@ def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
     return iter(lambda: list(islice(iterator, _LINES_AT_ONCE)), [])
 
 
-def _checked(lines: Iterable[str], name: str, max_length: int) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
+class _Checked:
+    """Strings of a program, checked as lines of a file are; counts what it leaves out."""
+
+    def __init__(self, name: str, options: ReadOptions) -> None:
+        self._name, self._options = name, options
+        self.num_comments = self.num_long = self.first_long = 0
+
+    def items(self, lines: Iterable[str]) -> Iterator[str]:
+        comment, limit = self._options.comment, self._options.max_line_length
+        for number, line in enumerate(lines, start=1):
+            stripped = self._stripped(number, line)
+            if comment is not None and stripped.startswith(comment.strip(BLANKS)):
+                self.num_comments += 1
+            elif len(stripped) <= limit:
+                yield stripped
+            else:
+                self.num_long += 1
+                self.first_long = self.first_long or number
+        if self.num_long and not self._options.skip_long:
+            raise InputError(
+                f"{self._name}: {self.num_long:,} {'item is' if self.num_long == 1 else 'items are'} longer than "
+                f"{limit:,} characters, the first is item {self.first_long:,}: expected shorter ones. Split them, "
+                "leave them out with skip_long, or raise max_line_length"
+            )
+
+    def _stripped(self, number: int, line: object) -> str:
         if not isinstance(line, str):
             raise InputError(
-                f"{name}: item {number:,}: expected a string, received {type(line).__name__} {str(line)[:40]!r}. "
+                f"{self._name}: item {number:,}: expected a string, received {type(line).__name__} {str(line)[:40]!r}. "
                 "Convert it or leave it out"
             )
         stripped = line.strip(BLANKS)
-        if FORBIDDEN.search(stripped):
+        if not stripped.isprintable() and FORBIDDEN.search(stripped):
             raise InputError(
-                f"{name}: item {number:,}: expected text on one line, received {clipped(stripped)!r}. Replace the line "
-                "break or the character that cannot stand in a text, or leave the item out"
+                f"{self._name}: item {number:,}: expected text on one line, received {clipped(stripped)!r}. Replace "
+                "the line break or the character that cannot stand in a text, or leave the item out"
             )
-        if len(stripped) > max_length:
-            raise InputError(
-                f"{name}: item {number:,} is longer than {max_length:,} characters: expected shorter ones. Split it, "
-                "or raise max_line_length"
-            )
-        yield stripped
-
-
-def _named(characters: str, most: int = 5) -> str:
-    more = f" and {len(characters) - most} more" if len(characters) > most else ""
-    return ", ".join(map(name_character, characters[:most])) + more
+        return stripped

@@ -15,6 +15,7 @@ from charrnn.datasets.split import GivenSplits, split_lines
 from charrnn.datasets.text import Text, TextStatistics
 from charrnn.datasets.token_file import take, write_tokens
 from charrnn.options import TrainingOptions
+from charrnn_runtime.core.option_fields import options_of
 from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.source_files import STANDARD_INPUT
@@ -82,8 +83,8 @@ def read_input(
     _check_sources(source, given, options)
     if options.mode == "lines":
         return _read_lines(source, options, rule, given, read, stages)
-    for name, value in (("column", read.column), ("field", read.field), ("comment", read.comment)):
-        if value is not None:
+    for name in (one.name for one in options_of(ReadOptions)):
+        if (value := getattr(read, name)) != getattr(ReadOptions, name):
             raise InputError(f"{source}: {name} {value!r} was given, but a text is read as it is. Leave {name} out")
     texts = {"train": source, "validation": given.get("validation"), "test": given.get("test")}
     files = {name: Text.of(text) for name, text in texts.items() if isinstance(text, str | Path)}
@@ -143,6 +144,12 @@ def _read_lines(
     read: ReadOptions,
     stages: Stages,
 ) -> Input:
+    if not any(isinstance(one, str | Path) for one in (source, *given_files.values())):
+        for name, value in (("column", read.column), ("field", read.field)):
+            if value is not None:
+                raise InputError(
+                    f"the lines: {name} {value!r} was given, but they are strings. Leave {name} out, or pass a path"
+                )
     read_list = partial(_read_list, read=read, rule=rule, seed=options.seed, stages=stages)
     listed = read_list(source, "lines")
     held_out = {split: read_list(file, f"{split} lines") for split, file in given_files.items()}

@@ -34,6 +34,9 @@ _TAIL = 1 << 14
 _LONGEST_WORD = 1 << 18
 """A word of more characters is cut inside, where a Greek capital sigma might be lowered as if the word ended there."""
 
+_LONGEST_PIECE = 1 << 22
+"""So many marks or carriage returns in a row are no text; they are cut anywhere, so that memory is bounded."""
+
 
 @dataclass(frozen=True)
 class TextStatistics:
@@ -191,4 +194,6 @@ def _last_safe_end(text: str) -> int:
     ends = [end for end in ends if text[end - 1 : end] != "\r"]
     if not ends and len(text) > _LONGEST_WORD:
         ends = [match.start() for match in _STARTERS.finditer(text, len(text) - _TAIL)]
+    if not ends and len(text) > _LONGEST_PIECE:
+        return len(text)
     return ends[-1] if ends else 0

@@ -297,7 +297,7 @@ def test_rows_of_different_lengths_are_read_by_the_column_and_one_that_lacks_it_
     path = write("places.csv", "\n".join(rows))
     assert read(path, column="people").lines == ("1", "2", "3", "4")
     assert message_of(path, column="name") == (
-        f"{path}: line 6 has 1 cells: expected column 2 of 2, received '4'. Correct the row, or quote the cell "
+        f"{path}: line 6 has 1 cell: expected column 2 of 2, received '4'. Correct the row, or quote the cell "
         "that holds the delimiter"
     )
 
@@ -306,7 +306,7 @@ def test_a_column_of_a_table_without_a_common_length_is_never_a_whole_row(write:
     path = write("places.csv", "name;a\nEde;x;y\nOss;x;y;z\nEpe\nHem;x;y;z;u\n")
     assert read(path, column="1").lines == ("name", "Ede", "Oss", "Epe", "Hem")
     assert read(path, column="name").lines == ("Ede", "Oss", "Epe", "Hem")
-    assert "line 4 has 1 cells: expected column 2" in message_of(path, column="2")
+    assert "line 4 has 1 cell: expected column 2" in message_of(path, column="2")
 
 
 def test_a_newline_inside_a_cell_of_the_column_is_named_by_its_first_line(write: Write) -> None:
@@ -342,9 +342,12 @@ def test_a_table_of_empty_cells_is_refused(write: Write) -> None:
     assert "holds no item" in message_of(path, column="1")
 
 
-def test_a_cell_beyond_the_limit_of_csv_is_a_clean_error(write: Write) -> None:
+def test_a_cell_beyond_the_usual_limit_of_csv_is_read_as_a_long_line(write: Write) -> None:
     path = write("places.csv", f"name,people\nEde,1\n{'x' * 200_000},2\n")
-    assert "line 3 is not a row of csv (field larger than field limit" in message_of(path, column="name")
+    assert "1 line is longer than 2,000 characters, the first is line 3" in message_of(path, column="name")
+    assert read(path, column="name", skip_long=True).lines == ("Ede",)
+    assert read(path, column="name", max_line_length=200_000).lines == ("Ede", "x" * 200_000)
+    assert read(path, column="people").lines == ("1", "2")
 
 
 @given(line_lists, st.sampled_from([",", ";", "\t"]))
@@ -596,13 +599,19 @@ def test_utf_16_is_recognised_with_and_without_its_mark(write: Write, name: str,
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", b"\x7fELF\x02\x01\x01\x00", b"Ede\nO\x00ss\n", b"\x01\x02\x03ab\n", b"\0"],
+    [
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
+        b"\nELF\x02\x01\x01\x00",
+        b"Ede\nO\x00ss\n",
+        b"\nb\x01\x02\x03ab\n",
+        b"\n\0",
+    ],
 )
-def test_a_binary_file_is_refused(write: Write, content: bytes) -> None:
+def test_a_binary_file_is_refused_with_the_line_of_its_first_control_character(write: Write, content: bytes) -> None:
     path = write("names.txt", content)
     assert message_of(path) == (
-        f"{path} looks like a binary file: expected UTF-8 text, received {len(content):,} bytes with control "
-        "characters (such as NUL) in them. Export it as text, csv or jsonl first"
+        f"{path} looks like a binary file: expected UTF-8 text, received control characters (such as NUL), the "
+        "first on line 2. Export it as text, csv or jsonl first, or take them out"
     )
 
 
@@ -636,8 +645,11 @@ def test_a_json_array_of_strings_or_objects_is_a_list(write: Write) -> None:
         ('["Ede", 3]', "line 1: expected a JSON string, received a number"),
         ('["Ede",\n\n"Oss" "Epe"]', "line 3: expected a comma or the end of the array"),
         ('["Ede",\n"Oss', "line 2 is not JSON"),
-        ('["Ede",\n', "line 2 is not JSON"),
-        ('["Ede"', "expected a comma or the end of the array behind a value, received 'the end of the file'"),
+        ('["Ede",\n', "line 2: expected another value behind a comma, received the end of the file"),
+        ('["Ede",]', "line 1: expected another value behind a comma, received ']'"),
+        ('["Ede"', "expected a comma or the end of the array behind a value, received the end of the file"),
+        ('["Ede"]\n["Oss"]', "line 2: expected nothing behind the array, received '[\"Oss\"]'"),
+        ("", 'line 1: expected a JSON array, such as ["Ede", "Oss"], received the end of the file'),
         ("[" * 100_000, "line 1"),
     ],
 )
@@ -971,10 +983,18 @@ def test_lines_of_a_program_are_a_list_with_the_digest_of_their_file(write: Writ
         (3, "item 2: expected a string, received int '3'"),
         (None, "item 2: expected a string, received NoneType 'None'"),
         ("a\nb", "item 2: expected text on one line, received 'a\\\\nb'"),
-        ("x" * 2001, "item 2 is longer than 2,000 characters"),
+        ("x" * 2001, "1 item is longer than 2,000 characters, the first is item 2"),
         ("a\ud800", "item 2: expected text on one line"),
     ],
 )
 def test_an_item_of_a_program_that_is_no_line_is_named(line: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_line_list(["Ede", line])
+
+
+def test_lines_of_a_program_are_left_out_as_those_of_a_file_are() -> None:
+    made = make_line_list(
+        ["# names", "Ede", "x" * 9, "Oss"], ReadOptions(comment="#", max_line_length=8, skip_long=True)
+    )
+    assert made.lines == ("Ede", "Oss")
+    assert (made.statistics.comments, made.statistics.long, made.statistics.first_long) == (1, 1, 3)

@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn_runtime.core.line_files import Item, LineFile
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class ScoredRows:
@@ -33,17 +36,23 @@ class ScoredRows:
         """Return an item's row with values appended, as one line without its newline."""
         if self.is_json:
             whole = item.row if isinstance(item.row, dict) else {"text": item.text}
-            return json.dumps({**whole, **values}, ensure_ascii=False)
+            written = json.dumps({**whole, **values}, ensure_ascii=False)
+            # Half a code point, which JSON can escape, is no UTF-8.
+            return json.dumps({**whole, **values}) if _SURROGATES.search(written) else written
         cells = [" ".join(map(str, value)) if isinstance(value, list) else str(value) for value in values.values()]
         if self._file.kind in ("csv", "tsv"):
-            # A short row is filled up, so that the values stand below their names.
-            missing = len(self._file.header or ()) - len(item.row)
-            return self._as_row([*item.row, *[""] * missing, *cells])
+            # A short row is filled up and what a long one has more stands last, so that the values stand below their
+            # names.
+            width = self._file.width
+            missing = [""] * (width - len(item.row))
+            return self._as_row([*item.row[:width], *missing, *cells, *item.row[width:]])
         shown = [f"{values['bits_per_character']:.3f}"]
         shown += [f"{values['percentile']:.1f}"] if "percentile" in values else []
         return "\t".join([*shown, item.text, *cells[len(values) - ("character_bits" in values) :]])
 
     def _as_row(self, cells: Sequence[str]) -> str:
         written = io.StringIO()
-        csv.writer(written, delimiter=self._file.delimiter or ",", lineterminator="").writerow(cells)
-        return written.getvalue()
+        delimiter = self._file.delimiter or ("\t" if self._file.kind == "tsv" else ",")
+        # Cells with a character of the line end are quoted, and a lone CR must be.
+        csv.writer(written, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
+        return written.getvalue().removesuffix("\r\n")

@@ -1,10 +1,16 @@
 """Is it UTF-8 text? What else it may be is recognised, so that the message says what to do about it."""
 
+import codecs
+import unicodedata
+
 from charrnn_runtime.errors import InputError
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
 _MAX_CONTROL_SHARE = 0.02
-_UTF16_SAMPLE_BYTES = 4096
+_SAMPLE_BYTES = 4096
+_NO_TEXT = ("Cc", "Cn", "Co", "Cs")
+"""Categories that no text has: controls, code points that are not assigned, private ones, surrogates."""
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
 def check_encoding(data: bytes, name: str) -> None:
@@ -17,14 +23,21 @@ def check_encoding(data: bytes, name: str) -> None:
     Raises:
         InputError: They are UTF-16, UTF-32 or binary.
     """
+    if data.startswith(_ZSTANDARD):
+        raise InputError(
+            f"{name} is zstandard data: expected plain text, or gzip, bzip2, xz or zip. Unpack it first, such as with: "
+            "zstd -d FILE"
+        )
     if encoding := _other_encoding(data):
         raise InputError(
             f"{name} is {encoding}: expected UTF-8. Convert it, such as with: iconv -f {encoding} -t UTF-8 FILE > NEW"
         )
     if _is_binary(data):
+        controls = [data.find(code) for code in _CONTROLS if code in data]
+        line = data.count(b"\n", 0, min(controls)) + 1
         raise InputError(
-            f"{name} looks like a binary file: expected UTF-8 text, received {len(data):,} bytes with control "
-            "characters (such as NUL) in them. Export it as text, csv or jsonl first"
+            f"{name} looks like a binary file: expected UTF-8 text, received control characters (such as NUL), the "
+            f"first on line {line:,}. Export it as text, csv or jsonl first, or take them out"
         )
 
 
@@ -50,16 +63,31 @@ def invalid_utf8(name: str, line: int, offset: int, byte: int, reason: str) -> I
 
 
 def _other_encoding(data: bytes) -> str | None:
-    """Return "UTF-32" or "UTF-16..." for bytes that start with its mark or, as in Latin script, are half NUL."""
-    if data.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
+    """Return the name of UTF-16 or UTF-32, if it is that, with its byte order where there is no mark."""
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "UTF-32"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16"
-    sample = data[:_UTF16_SAMPLE_BYTES]
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if len(sample) < 4 or bool(even) == bool(odd) or even + odd < 0.2 * len(sample):
+    sample = data[:_SAMPLE_BYTES]
+    if b"\x00" not in sample or len(sample) < 4:
         return None
-    return "UTF-16BE" if even else "UTF-16LE"
+    if _is_text(sample, "UTF-32LE"):
+        return "UTF-32LE"
+    if _is_text(sample, "UTF-32BE"):
+        return "UTF-32BE"
+    # Even a text without Latin letters has spaces and line ends, one byte of which is NUL.
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    encoding = "UTF-16BE" if even else "UTF-16LE"
+    return encoding if bool(even) != bool(odd) and _is_text(sample, encoding) else None
+
+
+def _is_text(sample: bytes, encoding: str) -> bool:
+    try:
+        # A sample may end inside a pair of surrogates.
+        text = codecs.getincrementaldecoder(encoding)().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return all(character.isspace() or unicodedata.category(character) not in _NO_TEXT for character in text)
 
 
 def _is_binary(data: bytes) -> bool:

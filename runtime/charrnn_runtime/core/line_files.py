@@ -42,7 +42,8 @@ FORBIDDEN = re.compile("[\n\r\x00\ud800-\udfff]")
 """What no item can hold: line ends, NUL, half a code point."""
 
 _NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*")
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'\s*"?sep=(\t|[^\s\w"])"?\s*', re.IGNORECASE)
+_JSON_BLANKS = re.compile(r"[ \t\r\n]*")
 _DELIMITERS: Mapping[str, str] = {"\t": "tab", ";": "semicolon", "|": "vertical bar", ",": "comma"}
 """By which rows may be cut; of delimiters that fit equally well the first wins: a comma is often part of a cell."""
 
@@ -51,7 +52,9 @@ _SAMPLE_LINES, _SAMPLE_CHARACTERS = 4000, 1 << 22
 """What is looked at before the delimiter and the header are decided."""
 
 _HELD_CHARACTERS = 4 * LONGEST_MAX_LINE_LENGTH
-"""Characters of a line without an end that are held; such a line is too long for any limit."""
+"""Most characters of a line, a row or a JSON value that are held; a longer one is too long for any limit."""
+
+_TOO_LONG = f"it is longer than {_HELD_CHARACTERS:,} characters"
 
 
 class Item(NamedTuple):
@@ -88,14 +91,20 @@ class LineFile:
         """How its items are laid out."""
         self.delimiter: str | None = None
         """What cuts the rows of a table; None where rows are whole lines."""
+        self.width = 1
+        """Cells of the first row of a table; others may have more or fewer."""
         self.header: list[str] | None = None
         """The first row of a table, if it is no item."""
         self.num_comments = self.num_long = 0
         """Lines left out as comments; items above the limit of length."""
         self.first_long = 0
         """The number of the line with the first such item."""
+        self.invisible = set[str]()
+        """Characters inside items that do not show, or that look like a space and are none."""
         self._is_inside_row = False
         """Whether a quoted cell goes on, whose lines are no comments."""
+        self._is_reading_rows, self._row_begin, self._num_read = False, 0, 0
+        """Whether lines are joined to rows; how many characters were read when the last row ended, and by now."""
         self._lines = self._physical_lines()
         self._items = self._open_items()
 
@@ -119,19 +128,34 @@ class LineFile:
         limit = self._options.max_line_length
         for line, text, row in self._items:
             stripped = text.strip(BLANKS)
-            if not stripped.isprintable() and FORBIDDEN.search(stripped):
-                self._refuse_item(line, stripped)
+            if not stripped.isprintable():
+                if FORBIDDEN.search(stripped):
+                    self._refuse_item(line, stripped)
+                self.invisible.update(filter(is_invisible, stripped))
             if len(stripped) <= limit:
                 yield Item(line, stripped, row)
-                continue
-            self.num_long += 1
-            self.first_long = self.first_long or line
+            else:
+                self._count_long(line)
         if self.num_long and not self._options.skip_long:
             raise InputError(
                 f"{self.name}: {self.num_long:,} {'line is' if self.num_long == 1 else 'lines are'} longer than "
                 f"{limit:,} characters, the first is line {self.first_long:,}: expected shorter ones. Split them, pass "
                 "--skip-long to leave them out, or raise --max-line-length"
             )
+
+    def remarks(self) -> list[str]:
+        """Return what a person should know of the lines that were read: what was left out, what cannot be seen."""
+        counts = ((self.num_comments, "comment", ""), (self.num_long, "line", "too long and "))
+        found = [f"{number:,} {noun}{'s' * (number > 1)} {why}left out" for number, noun, why in counts if number]
+        if self.num_long:
+            found[-1] += f" (the first is line {self.first_long:,})"
+        if self.invisible:
+            found.append(f"invisible inside lines: {name_invisible(''.join(sorted(self.invisible)))}")
+        return found
+
+    def _count_long(self, line: int) -> None:
+        self.num_long += 1
+        self.first_long = self.first_long or line
 
     def _refuse_item(self, line: int, text: str) -> NoReturn:
         found = FORBIDDEN.search(text)
@@ -149,7 +173,18 @@ class LineFile:
         """Yield the lines without their ends; of a line that is too long for any limit, its beginning."""
         held = ""
         for text in self._source.texts():
-            *lines, held = (held + text).split("\n")
+            self._num_read += len(text)
+            if self._is_reading_rows and self._num_read - self._row_begin > _HELD_CHARACTERS:
+                raise csv.Error(_TOO_LONG)
+            if len(held) >= _HELD_CHARACTERS:
+                _, end, text = text.partition("\n")
+                if not end:
+                    continue
+                yield held
+                held = ""
+            # Files that were joined have a byte order mark at the beginning of each.
+            joined = (held or "\n") + text
+            *lines, held = joined.replace("\n\ufeff", "\n").removeprefix("\n").split("\n")
             held = held[:_HELD_CHARACTERS]
             yield from lines
         # Behind the last line end there is no line.
@@ -157,16 +192,18 @@ class LineFile:
             yield held
 
     def _numbered_lines(self) -> Iterator[tuple[int, str]]:
-        """Yield the lines but comments, with their numbers."""
+        """Yield the lines but comments and those that are too long for any limit, with their numbers."""
         for number, line in enumerate(self._lines, start=1):
             if self._is_comment(line):
                 self.num_comments += 1
+            elif len(line) >= _HELD_CHARACTERS:
+                self._count_long(number)
             else:
                 yield number, line
 
     def _is_comment(self, line: str) -> bool:
         comment = self._options.comment
-        return comment is not None and line.lstrip(BLANKS).startswith(comment)
+        return comment is not None and line.lstrip(BLANKS).startswith(comment.lstrip(BLANKS))
 
     def _open_items(self) -> Iterator[tuple[int, str, Any]]:
         if self.kind == "lines":
@@ -178,10 +215,12 @@ class LineFile:
     # csv and tsv
 
     def _table(self) -> Iterator[tuple[int, str, Any]]:
+        # A cell of a column that is not read may be longer than the csv module allows by default.
+        csv.field_size_limit(max(csv.field_size_limit(), _HELD_CHARACTERS))
         sample = self._take_sample()
         texts = [text for text in sample if not self._is_comment(text)]
         self._lines = chain(sample, self._lines)
-        separator = _SEPARATOR_LINE.fullmatch(texts[0].strip(BLANKS)) if texts else None
+        separator = _SEPARATOR_LINE.fullmatch(texts[0]) if texts else None
         if separator:
             del texts[0]
         candidates = separator[1] if separator else "\t" if self.kind == "tsv" else "".join(_DELIMITERS)
@@ -190,11 +229,12 @@ class LineFile:
         is_table = shares[best] > 0.5
         if (column := self._options.column) is not None:
             self.delimiter = best if is_table else _fitting_delimiter(texts, candidates, column)
-            return self._column_items(texts, column, has_separator=bool(separator))
+            return self._column_items(sample, texts, column, has_separator=bool(separator))
         if is_table:
             raise _needs_a_column(self.name, next((row for row in _rows_of(texts, best) if any(row)), ["", ""]))
         lines = islice(self._numbered_lines(), 1 if separator else 0, None)
-        return ((line, self._bare_item(text, line), [text]) for line, text in lines)
+        items = ((line, self._bare_item(text, line)) for line, text in lines)
+        return ((line, item, [item]) for line, item in items)
 
     def _take_sample(self) -> list[str]:
         """Take the first lines, which will be read again."""
@@ -203,19 +243,38 @@ class LineFile:
             if (line := next(self._lines, None)) is None:
                 break
             sample.append(line)
-            characters += len(line)
+            characters += len(line) + 1
         return sample
 
-    def _column_items(self, sample: list[str], column: str, *, has_separator: bool) -> Iterator[tuple[int, str, Any]]:
-        delimiter = self.delimiter or ","
-        rows = [row for row in _rows_of(sample, delimiter) if any(row)]
-        first = rows[0] if rows else [""]
+    def _column_items(
+        self, sample: list[str], texts: list[str], column: str, *, has_separator: bool
+    ) -> Iterator[tuple[int, str, Any]]:
+        delimiter = self.delimiter or ("\t" if self.kind == "tsv" else ",")
+        for line, text in enumerate(sample, start=1):
+            if len(text) >= _HELD_CHARACTERS:
+                raise self._no_row(line, _TOO_LONG, delimiter)
+        self._is_reading_rows, self._row_begin = True, self._num_read
+        rows = [row for row in _rows_of(texts, delimiter) if any(row)]
+        if not rows:
+            return self._blank_items(delimiter)
+        first = rows[0]
+        self.width = len(first)
         index = _column_index(first, self.name, column)
         if column.strip() != str(index + 1) or _is_header(rows):
             self.header = first
-        return self._cells(delimiter, index, len(first), num_skipped=has_separator + (self.header is not None))
+        return self._cells(delimiter, index, num_skipped=has_separator + (self.header is not None))
 
-    def _cells(self, delimiter: str, index: int, width: int, num_skipped: int) -> Iterator[tuple[int, str, Any]]:
+    def _blank_items(self, delimiter: str) -> Iterator[tuple[int, str, Any]]:
+        """Yield the rows of a table that has blank ones only."""
+        for line, cells in self._rows(delimiter):
+            if any(cell.strip(BLANKS) for cell in cells):
+                raise InputError(
+                    f"{self.name}: line {line:,} is the first that is not blank: expected a table to begin earlier. "
+                    "Take the blank lines out"
+                )
+            yield line, "", cells
+
+    def _cells(self, delimiter: str, index: int, num_skipped: int) -> Iterator[tuple[int, str, Any]]:
         """Yield the cells of a column; the separator line and the header, which are no items, come first."""
         for line, cells in self._rows(delimiter):
             if len(cells) > index and cells[index] and not num_skipped:
@@ -228,8 +287,9 @@ class LineFile:
                 yield line, "", cells
             else:
                 raise InputError(
-                    f"{self.name}: line {line:,} has {len(cells)} cells: expected column {index + 1} of {width}, "
-                    f"received {_listed(cells)}. Correct the row, or quote the cell that holds the delimiter"
+                    f"{self.name}: line {line:,} has {len(cells)} cell{'s' * (len(cells) > 1)}: expected column "
+                    f"{index + 1} of {self.width}, received {_listed(cells)}. Correct the row, or quote the cell that "
+                    "holds the delimiter"
                 )
 
     def _rows(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -239,17 +299,21 @@ class LineFile:
         reader, last = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True), 0
         try:
             for cells in reader:
-                self._is_inside_row = False
+                self._is_inside_row, self._row_begin = False, self._num_read
                 # No comment stands inside a row: all that were left out so far stand before it.
                 yield last + 1 + self.num_comments, cells
                 last = reader.line_num
         except csv.Error as error:
             if "new-line character" in str(error):
                 raise lone_carriage_return(self.name, reader.line_num + self.num_comments) from error
-            raise InputError(
-                f"{self.name}: line {last + 1 + self.num_comments:,} is not a row of csv ({error}): expected cells "
-                f"between {_delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
-            ) from error
+            reason = _TOO_LONG if "field limit" in str(error) else error
+            raise self._no_row(last + 1 + self.num_comments, reason, delimiter) from error
+
+    def _no_row(self, line: int, reason: object, delimiter: str) -> InputError:
+        return InputError(
+            f"{self.name}: line {line:,} is not a row of csv ({reason}): expected cells between "
+            f"{_delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
+        )
 
     def _row_lines(self) -> Iterator[str]:
         return self._lines if self._options.comment is None else self._lines_of_rows()
@@ -286,14 +350,14 @@ class LineFile:
 
     def _json_lines(self) -> Iterator[tuple[int, str, Any]]:
         for line, content in self._numbered_lines():
-            stripped = content.strip(" \t\r")
+            stripped = content.strip(BLANKS)
             if not stripped:
                 yield line, "", ""
                 continue
             if "\r" in stripped:
                 raise lone_carriage_return(self.name, line)
             try:
-                value = json.loads(content)
+                value = json.loads(stripped)
             except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"{self.name}: line {line:,} is not JSON ({_json_reason(error)}): expected one JSON value a line, "
@@ -302,8 +366,23 @@ class LineFile:
             yield line, _json_item(value, f"{self.name}: line {line:,}", self._options.field), value
 
     def _json_array(self) -> Iterator[tuple[int, str, Any]]:
-        for line, value in _array_values(self._numbered_lines(), self.name):
+        texts = self._source.texts() if self._options.comment is None else self._texts_without_comments()
+        for line, value in _array_values(texts, self.name):
             yield line, _json_item(value, f"{self.name}: line {line:,}", self._options.field), value
+
+    def _texts_without_comments(self) -> Iterator[str]:
+        """Yield the lines with their ends; of a comment, the end alone, so that the others keep their numbers."""
+        for number, line in enumerate(self._lines, start=1):
+            if self._is_comment(line):
+                self.num_comments += 1
+                yield "\n"
+            elif len(line) < _HELD_CHARACTERS:
+                yield line + "\n"
+            else:
+                raise InputError(
+                    f"{self.name}: line {number:,} cannot be read ({_TOO_LONG}): expected shorter lines beside "
+                    "comments. Leave --comment out, or put each value on a line of its own"
+                )
 
 
 def clipped(text: str, most: int = 60) -> str:
@@ -314,6 +393,12 @@ def clipped(text: str, most: int = 60) -> str:
 def is_invisible(character: str) -> bool:
     """Tell whether a character does not show, or shows as a blank that is no plain space."""
     return character != " " and unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+
+
+def name_invisible(characters: str, most: int = 5) -> str:
+    """Return the names of the first of some characters that do not show."""
+    more = f" and {len(characters) - most} more" if len(characters) > most else ""
+    return ", ".join(map(name_character, characters[:most])) + more
 
 
 def lone_carriage_return(name: str, line: int) -> InputError:
@@ -425,68 +510,86 @@ def _needs_a_column(name: str, first: list[str]) -> InputError:
     )
 
 
-def _array_values(lines: Iterator[tuple[int, str]], name: str) -> Iterator[tuple[int, Any]]:
+def _array_values(texts: Iterator[str], name: str) -> Iterator[tuple[int, Any]]:
     """Yield the values of a JSON array, each with its line; the array is never held whole."""
-    decode: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().raw_decode
-    buffer = _JsonBuffer(lines)
+    buffer = _JsonBuffer(texts, name)
     if buffer.next_character() != "[":
-        raise InputError(
-            f'{name}: line {buffer.line:,}: expected a JSON array, such as ["Ede", "Oss"], received '
-            f"{clipped(buffer.text)!r}. Name the file .jsonl if it has one JSON value a line"
-        )
+        hint = "Name the file .jsonl if it has one JSON value a line"
+        raise buffer.unexpected('a JSON array, such as ["Ede", "Oss"]', hint)
     buffer.position += 1
-    while (character := buffer.next_character()) != "]":
+    character = buffer.next_character()
+    while character != "]":
         line = buffer.line
-        while True:
-            try:
-                value, end = decode(buffer.text, buffer.position)
-                break
-            except (ValueError, RecursionError) as error:
-                if isinstance(error, RecursionError) or not buffer.read_more():
-                    raise InputError(
-                        f"{name}: line {line:,} is not JSON ({_json_reason(error)}): expected the values of an array, "
-                        f"received {clipped(buffer.text[buffer.position :]) or 'the end of the file'!r}. Correct it"
-                    ) from error
-        buffer.position = end
-        yield line, value
-        if (character := buffer.next_character()) == ",":
+        yield line, buffer.take_value(line)
+        character = buffer.next_character()
+        if character == ",":
             buffer.position += 1
+            if buffer.next_character() in ("", "]"):
+                raise buffer.unexpected("another value behind a comma")
         elif character != "]":
-            raise InputError(
-                f"{name}: line {buffer.line:,}: expected a comma or the end of the array behind a value, received "
-                f"{clipped(buffer.text[buffer.position :]) or 'the end of the file'!r}. Correct it"
-            )
+            raise buffer.unexpected("a comma or the end of the array behind a value")
+    buffer.position += 1
+    if buffer.next_character():
+        raise buffer.unexpected("nothing behind the array")
 
 
 class _JsonBuffer:
     """What was read of a JSON file and not used yet."""
 
-    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
-        self._lines = lines
-        self.text, self.position, self._line = "", 0, 1
+    def __init__(self, texts: Iterator[str], name: str) -> None:
+        self._texts, self._name = texts, name
+        self.text, self.position = "", 0
+        self._line, self._counted = 1, 0
+        self._decode: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().raw_decode
 
     @property
     def line(self) -> int:
         """The number of the line at the position."""
-        return self._line + self.text.count("\n", 0, self.position)
+        self._line += self.text.count("\n", self._counted, self.position)
+        self._counted = self.position
+        return self._line
 
     def next_character(self) -> str:
         """Move on to the next character that is no blank, and return it; "" at the end."""
         while True:
-            while self.position < len(self.text) and self.text[self.position] in " \t\r\n":
-                self.position += 1
+            if blanks := _JSON_BLANKS.match(self.text, self.position):
+                self.position = blanks.end()
             if self.position < len(self.text):
                 return self.text[self.position]
-            if not self.read_more():
+            if not self._read_more():
                 return ""
 
-    def read_more(self) -> bool:
+    def take_value(self, line: int) -> Any:
+        """Move behind the value at the position, which begins on a line, and return it."""
+        while True:
+            try:
+                value, self.position = self._decode(self.text, self.position)
+                return value
+            except (ValueError, RecursionError) as error:
+                waiting = len(self.text) - self.position
+                if isinstance(error, RecursionError) or waiting > _HELD_CHARACTERS or not self._read_more():
+                    reason = _TOO_LONG if waiting > _HELD_CHARACTERS else _json_reason(error)
+                    raise InputError(
+                        f"{self._name}: line {line:,} is not JSON ({reason}): expected the values of an array, "
+                        f"received {self._received()}. Correct it"
+                    ) from error
+
+    def unexpected(self, expected: str, hint: str = "Correct it") -> InputError:
+        """Return the error for what stands at the position."""
+        return InputError(f"{self._name}: line {self.line:,}: expected {expected}, received {self._received()}. {hint}")
+
+    def _received(self) -> str:
+        begin = clipped(self.text[self.position : self.position + 100])
+        return repr(begin) if begin else "the end of the file"
+
+    def _read_more(self) -> bool:
         """Drop what was used, and read on: as much again as is waiting, so that a long value costs no square."""
-        self._line, self.text, self.position = self.line, self.text[self.position :], 0
+        self._line, self._counted = self.line, 0
+        self.text, self.position = self.text[self.position :], 0
         parts, wanted = [self.text], max(len(self.text), 1)
-        for _, line in self._lines:
-            parts.append(line + "\n")
-            wanted -= len(line) + 1
+        for text in self._texts:
+            parts.append(text)
+            wanted -= len(text)
             if wanted <= 0:
                 break
         self.text = "".join(parts)
@@ -494,8 +597,13 @@ class _JsonBuffer:
 
 
 def _json_reason(error: Exception) -> str:
-    # The whole message would count lines again, inside the one line that was parsed.
-    return f"{error.msg} at character {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+    if isinstance(error, json.JSONDecodeError):
+        # The whole message would count lines again, inside the one line that was parsed.
+        return f"{error.msg} at character {error.colno}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    # Python bounds the digits of a number that it reads.
+    return "a number has too many digits" if "digits" in str(error) else str(error)
 
 
 def _json_item(value: Any, where: str, field: str | None) -> str:

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
-from charrnn_runtime.core.option_fields import FLAG, TEXT, check_options, option, whole
+from charrnn_runtime.core.option_fields import FLAG, TEXT, Legal, as_utf8, check_options, option, whole
 
 MAX_LINE_LENGTH = 2000
 """Longest item that is read unless told otherwise: a batch of such lines takes about a gigabyte at 256 units."""
 
 LONGEST_MAX_LINE_LENGTH = 1_000_000
+"""Highest limit of the length of a line."""
+
+_MARK = Legal("a text", "that is not blank", as_utf8, lambda value: isinstance(value, str) and bool(value.strip()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +23,37 @@ class ReadOptions:
     """
 
     column: str | None = option(
-        None, meaning="csv/tsv: name, or number from 1, of the column", legal=TEXT, metavar="NAME"
+        None,
+        meaning="Which column of a csv or tsv table holds the lines: its name in the first row, or its number (the "
+        "first is 1)",
+        legal=TEXT,
+        metavar="NAME",
     )
-    field: str | None = option(None, meaning="jsonl/json: name of the field", legal=TEXT, metavar="NAME")
+    field: str | None = option(
+        None,
+        meaning="Which field of the objects in a jsonl or json file holds the lines; leave it out if the file holds "
+        "strings",
+        legal=TEXT,
+        metavar="NAME",
+    )
     comment: str | None = option(
-        None, meaning="Leave out lines that begin with MARK, such as '#'", legal=TEXT, metavar="MARK"
+        None,
+        meaning="Leave out lines that begin with MARK, such as '#' (in quotes, for the shell); without it every line "
+        "counts",
+        legal=_MARK,
+        metavar="MARK",
     )
     max_line_length: int = option(
         MAX_LINE_LENGTH,
-        meaning="Longest line, in characters; a file with longer ones is refused",
+        meaning="Longest line, in characters; a file with longer ones is refused, since it is rarely a list",
         legal=whole(1, LONGEST_MAX_LINE_LENGTH),
         metavar="N",
     )
-    skip_long: bool = option(False, meaning="Leave out longer lines instead", legal=FLAG)
+    skip_long: bool = option(
+        False,
+        meaning="Leave out lines above --max-line-length, and count them, instead of refusing the file",
+        legal=FLAG,
+    )
 
     def __post_init__(self) -> None:
         """Refuse a value that has no meaning."""

@@ -37,7 +37,10 @@ _MAGIC = {
     "zip": re.compile(rb"PK(\x03\x04|\x05\x06)"),
 }
 _BLOCK_BYTES = 1 << 20
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?=[^/])")
+"""The beginning of a URL; a `Path` made of one has lost a slash."""
+_OFFICE_MEMBERS = {"[Content_Types].xml", "mimetype"}
+"""What a zip archive holds that is a document of an office program."""
 # What the modules raise for damaged data.
 _DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -67,23 +70,10 @@ class Source:
         Raises:
             InputError: It is a URL or a folder, is not there, cannot be read, or is not packed as its name says.
         """
-        name = shown(source)
-        if _URL.match(str(source)):
-            raise InputError(f"{name} is a URL: expected a file. Download it first, such as with: curl -LO {name}")
-        if str(source) == STANDARD_INPUT:
-            # Python has no sys.stdin at all when the process was started with it closed.
-            if sys.stdin is None:
-                raise InputError(f"{name} cannot be read (it is closed): expected a readable file. Name a file")
-            return cls(sys.stdin.buffer, name, None)
+        raw, name, path = _open(source)
         try:
-            return cls(Path(source).open("rb"), name, Path(source))
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{name} does not exist: expected a text, csv, tsv or jsonl file. Check the path"
-            ) from error
-        except IsADirectoryError as error:
-            raise InputError(f"{name} is a folder: expected a file. Name one of the files in it") from error
-        except (OSError, ValueError) as error:
+            return cls(raw, name, path)
+        except OSError as error:
             raise _unreadable(name, error) from error
 
     @property
@@ -145,7 +135,7 @@ class Source:
 
     def _find_packing(self, path: Path | None) -> str | None:
         begin = cast(io.BufferedReader, self._raw).peek(10)
-        found = next((packing for packing, magic in _MAGIC.items() if magic.match(begin)), None)
+        found = _packing_of(begin)
         if path is None or (named := PACKED_SUFFIXES.get(path.suffix.lower())) is None:
             return found
         self.inner_name = self.inner_name[: -len(path.suffix)]
@@ -173,17 +163,32 @@ class Source:
             copied.write(block)
         try:
             archive = zipfile.ZipFile(copied)
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            if len(members) != 1:
-                names = ", ".join(repr(member.filename) for member in members[:5])
-                raise InputError(
-                    f"{self.name} holds {len(members):,} files: expected a zip of one, received {names or 'none'}. "
-                    "Unpack it and name one of them"
-                )
-            self.inner_name = Path(members[0].filename).name
-            return archive.open(members[0])
+            member = self._only_member(archive)
+            self.inner_name = Path(member.filename).name
+            return archive.open(member)
         except _DAMAGED as error:
             raise self._damaged(str(error)) from error
+
+    def _only_member(self, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+        # A Mac adds a folder of its own to the archives that it makes.
+        members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
+        if not _OFFICE_MEMBERS.isdisjoint(one.filename for one in members):
+            raise InputError(
+                f"{self.name} is a document of an office program: expected text. Open it there and save the list as "
+                "csv (UTF-8), then name that file"
+            )
+        if len(members) != 1:
+            names = ", ".join(repr(one.filename) for one in members[:5])
+            raise InputError(
+                f"{self.name} holds {len(members):,} files: expected a zip of one, received {names or 'none'}. "
+                "Unpack it and name one of them"
+            )
+        if members[0].flag_bits & 1:
+            raise InputError(
+                f"{self.name} is encrypted: expected a zip without a password, received {members[0].filename!r} with "
+                "one. Unpack it and name that file"
+            )
+        return members[0]
 
     def _damaged(self, reason: str) -> InputError:
         return InputError(
@@ -219,20 +224,55 @@ def spool(source: str | Path) -> tuple[IO[bytes], str, Path | None]:
     Raises:
         InputError: It cannot be read.
     """
-    opened = Source.open(source)
-    if opened.path is not None and opened.size is not None:
-        return opened.path.open("rb"), opened.name, opened.path
+    raw, name, path = _open(source)
+    if path is not None and _size_of(raw) is not None:
+        return raw, name, path
     copied = tempfile.TemporaryFile()  # noqa: SIM115 (it is read until the process ends)
-    while block := opened._raw.read(_BLOCK_BYTES):
-        copied.write(block)
+    try:
+        while block := raw.read(_BLOCK_BYTES):
+            if not copied.tell() and _packing_of(block) is None:
+                # A device such as /dev/zero never ends.
+                check_encoding(block, name)
+            copied.write(block)
+    except OSError as error:
+        raise _unreadable(name, error) from error
     copied.flush()
-    return copied, opened.name, None
+    return copied, name, None
 
 
 def shown(source: str | Path) -> str:
     """Return what to call a source in a message."""
     name = "standard input" if str(source) == STANDARD_INPUT else str(source)
     return name if name and name.isprintable() else repr(name)
+
+
+def _open(source: str | Path) -> tuple[IO[bytes], str, Path | None]:
+    """Return the stored bytes of a source, what to call it, and its path."""
+    name = shown(source)
+    if str(source) == STANDARD_INPUT:
+        # Python has no sys.stdin at all when the process was started with it closed.
+        if sys.stdin is None:
+            raise InputError(f"{name} cannot be read (it is closed): expected a readable file. Name a file")
+        return sys.stdin.buffer, name, None
+    try:
+        return Path(source).open("rb"), name, Path(source)
+    except IsADirectoryError as error:
+        raise InputError(f"{name} is a folder: expected a file. Name one of the files in it") from error
+    except (OSError, ValueError) as error:
+        if _URL.match(name):
+            url = _URL.sub(r"\1://", name)
+            raise InputError(
+                f"{url} is a URL: expected a file. Download it first, such as with: curl -LO {url}"
+            ) from error
+        if isinstance(error, FileNotFoundError):
+            raise InputError(
+                f"{name} does not exist: expected a text, csv, tsv or jsonl file. Check the path"
+            ) from error
+        raise _unreadable(name, error) from error
+
+
+def _packing_of(begin: bytes) -> str | None:
+    return next((packing for packing, magic in _MAGIC.items() if magic.match(begin)), None)
 
 
 def _size_of(raw: IO[bytes]) -> int | None:

@@ -5,12 +5,11 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn_runtime.cli import shading, terminal
 from charrnn_runtime.core.loss import Loss
-from charrnn_runtime.core.option_fields import FLAG, PATH, Legal, build, one_of, option, options_of, whole
+from charrnn_runtime.core.option_fields import FLAG, PATH_OR_DASH, Legal, build, one_of, option, options_of, whole
 from charrnn_runtime.core.read_options import LONGEST_MAX_LINE_LENGTH, MAX_LINE_LENGTH, ReadOptions
 from charrnn_runtime.core.vocabulary import Unknown
 from charrnn_runtime.errors import InputError, UnknownCharacterError
@@ -36,9 +35,9 @@ _PERCENTILE = Legal("a percentile", "from 0 to 100", _percent)
 class ScoreOptions:
     """Which file is read, what is read of it, and which lines are shown."""
 
-    file: Path = option(
+    file: str = option(
         meaning="One line each (.txt), .csv/.tsv, .jsonl or .json, packed too (.gz, .bz2, .xz, .zip), or -",
-        legal=PATH,
+        legal=PATH_OR_DASH,
         metavar="FILE",
         is_positional=True,
     )
@@ -125,14 +124,13 @@ class _Total:
         self.nats -= score.log_probability
 
     def summary(self, file: "LineFile") -> str:
-        left_out = f"; {file.num_comments:,} comments left out" if file.num_comments else ""
-        left_out += f"; {file.num_long:,} lines too long and left out" if file.num_long else ""
+        remarks = "".join(f"; {remark}" for remark in file.remarks())
         if not self.num_lines:
-            return f"scored no lines{left_out}"
+            return f"scored no lines{remarks}"
         shown = "" if self.num_shown == self.num_lines else f"; {self.num_shown:,} lines shown"
         return (
             f"scored {self.num_lines:,} lines, {self.num_characters:,} characters: "
-            f"{Loss(self.nats / self.num_characters).in_words}{shown}{left_out}"
+            f"{Loss(self.nats / self.num_characters).in_words}{shown}{remarks}"
         )
 
 

@@ -3,9 +3,11 @@
 import pickle
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -158,12 +160,21 @@ def test_another_run_in_the_folder_is_replaced_only_by_force(run: charrnn.Run, t
     assert charrnn.train(NAMES, there, **ONE_STEP, force=True).options.iterations == 1
 
 
-def test_a_run_that_its_callback_stops_is_kept_and_goes_on_to_the_same_weights(
-    run: charrnn.Run, tmp_path: Path
+def raise_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def send_signal() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("interrupt", [raise_interrupt, send_signal])
+def test_a_run_that_is_interrupted_is_kept_and_goes_on_to_the_same_weights(
+    interrupt: Callable[[], None], run: charrnn.Run, tmp_path: Path
 ) -> None:
     def stop(progress: charrnn.Progress) -> None:
         if progress.step == 10:
-            raise KeyboardInterrupt
+            interrupt()
 
     with pytest.raises(KeyboardInterrupt, match=r"stopped at step 10; the best weights so far \(step 10\) are in"):
         charrnn.train(NAMES, tmp_path / "run", **TINY, progress=stop)

@@ -54,9 +54,10 @@ class FinishedRun:
         Raises:
             ModelFileError: They are missing or damaged.
         """
-        if self.config.options.mode == "text":
+        description = self.model.description
+        if description.mode == "text":
             return None
-        return LineDataset.read(self.path / SPLITS, self.model.description.vocabulary).split
+        return LineDataset.read(self.path / SPLITS, description.vocabulary).split
 
     def loss(self, side: Side) -> Loss:
         """Return the network's loss on a side of the split."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from charrnn.datasets.packed_lines import PackedLines
 from charrnn.datasets.split import HashOrder, hash_order
-from charrnn_runtime.core.line_files import BLANKS, FORBIDDEN, LineFile, clipped, is_invisible, name_invisible
+from charrnn_runtime.core.characters import BLANKS, FORBIDDEN, clipped, is_invisible, name_invisible
+from charrnn_runtime.core.line_files import LineFile
 from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.vocabulary import TextRule

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.datasets.packed_lines import PackedLines
-from charrnn_runtime.core.line_files import clipped
+from charrnn_runtime.core.characters import clipped
 from charrnn_runtime.core.progress import SilentStages, Stages
 from charrnn_runtime.core.vocabulary import name_character
 from charrnn_runtime.errors import InputError

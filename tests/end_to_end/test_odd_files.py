@@ -30,7 +30,8 @@ from charrnn.datasets.load import read_input
 from charrnn.datasets.text import Text
 from charrnn.options import TrainingOptions
 from charrnn_runtime.cli.main import main
-from charrnn_runtime.core.line_files import BLANKS, LineFile
+from charrnn_runtime.core.characters import BLANKS
+from charrnn_runtime.core.line_files import LineFile
 from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.vocabulary import TextRule
 from charrnn_runtime.errors import InputError

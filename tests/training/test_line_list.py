@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from charrnn.datasets import line_list as line_list_module
 from charrnn.datasets.line_list import LineList, embedded_list_path, make_line_list, read_line_list
 from charrnn.datasets.split import check_trainable, split_lines
-from charrnn_runtime.core.line_files import BLANKS
+from charrnn_runtime.core.characters import BLANKS
 from charrnn_runtime.core.read_options import ReadOptions
 from charrnn_runtime.core.vocabulary import TextRule
 from charrnn_runtime.errors import InputError, OperationError

@@ -10,15 +10,25 @@ An item comes with the number of the line it begins on, so that whatever is wron
 import csv
 import json
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain, islice, repeat, zip_longest
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
-from charrnn_runtime.core.read_options import LONGEST_MAX_LINE_LENGTH, ReadOptions
+from charrnn_runtime.core.characters import BLANKS, FORBIDDEN, clipped, is_invisible, listed, name_invisible
+from charrnn_runtime.core.json_items import array_values, json_item, json_reason
+from charrnn_runtime.core.read_options import HELD_CHARACTERS, TOO_LONG, ReadOptions
 from charrnn_runtime.core.source_files import Source
+from charrnn_runtime.core.table_columns import (
+    DELIMITERS,
+    column_index,
+    delimiter_name,
+    fitting_delimiter,
+    is_header,
+    needs_a_column,
+    sample_rows,
+    table_share,
+)
 from charrnn_runtime.core.vocabulary import name_character
 from charrnn_runtime.errors import InputError
 
@@ -33,28 +43,10 @@ _KIND_OF_SUFFIX: Mapping[str, Kind] = {
 }
 _READ_AS = {"lines": "one item a line", "json": "a JSON array"}
 
-BLANKS = " \t\r\n\v\f\x85\ufeff\u200b" + "".join(
-    chr(code) for code in range(0xA0, 0x3001) if unicodedata.category(chr(code)) in ("Zs", "Zl", "Zp")
-)
-"""Characters that are removed around an item: blanks, line separators, zero-width spaces and byte order marks."""
-
-FORBIDDEN = re.compile("[\n\r\x00\ud800-\udfff]")
-"""What no item can hold: line ends, NUL, half a code point."""
-
-_NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*")
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(\t|[^\s\w"])"?\s*', re.IGNORECASE)
-_JSON_BLANKS = re.compile(r"[ \t\r\n]*")
-_DELIMITERS: Mapping[str, str] = {"\t": "tab", ";": "semicolon", "|": "vertical bar", ",": "comma"}
-"""By which rows may be cut; of delimiters that fit equally well the first wins: a comma is often part of a cell."""
 
-_SAMPLE_ROWS = 1000
 _SAMPLE_LINES, _SAMPLE_CHARACTERS = 4000, 1 << 22
 """What is looked at before the delimiter and the header are decided."""
-
-_HELD_CHARACTERS = 4 * LONGEST_MAX_LINE_LENGTH
-"""Most characters of a line, a row or a JSON value that are held; a longer one is too long for any limit."""
-
-_TOO_LONG = f"it is longer than {_HELD_CHARACTERS:,} characters"
 
 
 class Item(NamedTuple):
@@ -174,9 +166,9 @@ class LineFile:
         held = ""
         for text in self._source.texts():
             self._num_read += len(text)
-            if self._is_reading_rows and self._num_read - self._row_begin > _HELD_CHARACTERS:
-                raise csv.Error(_TOO_LONG)
-            if len(held) >= _HELD_CHARACTERS:
+            if self._is_reading_rows and self._num_read - self._row_begin > HELD_CHARACTERS:
+                raise csv.Error(TOO_LONG)
+            if len(held) >= HELD_CHARACTERS:
                 _, end, text = text.partition("\n")
                 if not end:
                     continue
@@ -185,7 +177,7 @@ class LineFile:
             # Files that were joined have a byte order mark at the beginning of each.
             joined = (held or "\n") + text
             *lines, held = joined.replace("\n\ufeff", "\n").removeprefix("\n").split("\n")
-            held = held[:_HELD_CHARACTERS]
+            held = held[:HELD_CHARACTERS]
             yield from lines
         # Behind the last line end there is no line.
         if held:
@@ -196,7 +188,7 @@ class LineFile:
         for number, line in enumerate(self._lines, start=1):
             if self._is_comment(line):
                 self.num_comments += 1
-            elif len(line) >= _HELD_CHARACTERS:
+            elif len(line) >= HELD_CHARACTERS:
                 self._count_long(number)
             else:
                 yield number, line
@@ -216,22 +208,22 @@ class LineFile:
 
     def _table(self) -> Iterator[tuple[int, str, Any]]:
         # A cell of a column that is not read may be longer than the csv module allows by default.
-        csv.field_size_limit(max(csv.field_size_limit(), _HELD_CHARACTERS))
+        csv.field_size_limit(max(csv.field_size_limit(), HELD_CHARACTERS))
         sample = self._take_sample()
         texts = [text for text in sample if not self._is_comment(text)]
         self._lines = chain(sample, self._lines)
         separator = _SEPARATOR_LINE.fullmatch(texts[0]) if texts else None
         if separator:
             del texts[0]
-        candidates = separator[1] if separator else "\t" if self.kind == "tsv" else "".join(_DELIMITERS)
-        shares = {delimiter: _table_share(texts, delimiter) for delimiter in candidates}
+        candidates = separator[1] if separator else "\t" if self.kind == "tsv" else "".join(DELIMITERS)
+        shares = {delimiter: table_share(texts, delimiter) for delimiter in candidates}
         best = max(candidates, key=lambda delimiter: shares[delimiter])
         is_table = shares[best] > 0.5
         if (column := self._options.column) is not None:
-            self.delimiter = best if is_table else _fitting_delimiter(texts, candidates, column)
+            self.delimiter = best if is_table else fitting_delimiter(texts, candidates, column)
             return self._column_items(sample, texts, column, has_separator=bool(separator))
         if is_table:
-            raise _needs_a_column(self.name, next((row for row in _rows_of(texts, best) if any(row)), ["", ""]))
+            raise needs_a_column(self.name, next((row for row in sample_rows(texts, best) if any(row)), ["", ""]))
         lines = islice(self._numbered_lines(), 1 if separator else 0, None)
         items = ((line, self._bare_item(text, line)) for line, text in lines)
         return ((line, item, [item]) for line, item in items)
@@ -251,16 +243,16 @@ class LineFile:
     ) -> Iterator[tuple[int, str, Any]]:
         delimiter = self.delimiter or ("\t" if self.kind == "tsv" else ",")
         for line, text in enumerate(sample, start=1):
-            if len(text) >= _HELD_CHARACTERS:
-                raise self._no_row(line, _TOO_LONG, delimiter)
+            if len(text) >= HELD_CHARACTERS:
+                raise self._no_row(line, TOO_LONG, delimiter)
         self._is_reading_rows, self._row_begin = True, self._num_read
-        rows = [row for row in _rows_of(texts, delimiter) if any(row)]
+        rows = [row for row in sample_rows(texts, delimiter) if any(row)]
         if not rows:
             return self._blank_items(delimiter)
         first = rows[0]
         self.width = len(first)
-        index = _column_index(first, self.name, column)
-        if column.strip() != str(index + 1) or _is_header(rows):
+        index = column_index(first, self.name, column)
+        if column.strip() != str(index + 1) or is_header(rows):
             self.header = first
         return self._cells(delimiter, index, num_skipped=has_separator + (self.header is not None))
 
@@ -288,7 +280,7 @@ class LineFile:
             else:
                 raise InputError(
                     f"{self.name}: line {line:,} has {len(cells)} cell{'s' * (len(cells) > 1)}: expected column "
-                    f"{index + 1} of {self.width}, received {_listed(cells)}. Correct the row, or quote the cell that "
+                    f"{index + 1} of {self.width}, received {listed(cells)}. Correct the row, or quote the cell that "
                     "holds the delimiter"
                 )
 
@@ -306,13 +298,13 @@ class LineFile:
         except csv.Error as error:
             if "new-line character" in str(error):
                 raise lone_carriage_return(self.name, reader.line_num + self.num_comments) from error
-            reason = _TOO_LONG if "field limit" in str(error) else error
+            reason = TOO_LONG if "field limit" in str(error) else error
             raise self._no_row(last + 1 + self.num_comments, reason, delimiter) from error
 
     def _no_row(self, line: int, reason: object, delimiter: str) -> InputError:
         return InputError(
             f"{self.name}: line {line:,} is not a row of csv ({reason}): expected cells between "
-            f"{_delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
+            f"{delimiter_name(delimiter)}s, with quotes in pairs around a cell. Correct the row"
         )
 
     def _row_lines(self) -> Iterator[str]:
@@ -360,15 +352,15 @@ class LineFile:
                 value = json.loads(stripped)
             except (ValueError, RecursionError) as error:
                 raise InputError(
-                    f"{self.name}: line {line:,} is not JSON ({_json_reason(error)}): expected one JSON value a line, "
+                    f"{self.name}: line {line:,} is not JSON ({json_reason(error)}): expected one JSON value a line, "
                     f"received {clipped(content)!r}. Correct the line or leave it out"
                 ) from error
-            yield line, _json_item(value, f"{self.name}: line {line:,}", self._options.field), value
+            yield line, json_item(value, f"{self.name}: line {line:,}", self._options.field), value
 
     def _json_array(self) -> Iterator[tuple[int, str, Any]]:
         texts = self._source.texts() if self._options.comment is None else self._texts_without_comments()
-        for line, value in _array_values(texts, self.name):
-            yield line, _json_item(value, f"{self.name}: line {line:,}", self._options.field), value
+        for line, value in array_values(texts, self.name):
+            yield line, json_item(value, f"{self.name}: line {line:,}", self._options.field), value
 
     def _texts_without_comments(self) -> Iterator[str]:
         """Yield the lines with their ends; of a comment, the end alone, so that the others keep their numbers."""
@@ -376,29 +368,13 @@ class LineFile:
             if self._is_comment(line):
                 self.num_comments += 1
                 yield "\n"
-            elif len(line) < _HELD_CHARACTERS:
+            elif len(line) < HELD_CHARACTERS:
                 yield line + "\n"
             else:
                 raise InputError(
-                    f"{self.name}: line {number:,} cannot be read ({_TOO_LONG}): expected shorter lines beside "
+                    f"{self.name}: line {number:,} cannot be read ({TOO_LONG}): expected shorter lines beside "
                     "comments. Leave --comment out, or put each value on a line of its own"
                 )
-
-
-def clipped(text: str, most: int = 60) -> str:
-    """Return a text that is short enough for a message."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def is_invisible(character: str) -> bool:
-    """Tell whether a character does not show, or shows as a blank that is no plain space."""
-    return character != " " and unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
-
-
-def name_invisible(characters: str, most: int = 5) -> str:
-    """Return the names of the first of some characters that do not show."""
-    more = f" and {len(characters) - most} more" if len(characters) > most else ""
-    return ", ".join(map(name_character, characters[:most])) + more
 
 
 def lone_carriage_return(name: str, line: int) -> InputError:
@@ -431,217 +407,3 @@ def _refuse_option(name: str, option: str, value: str | None, *, belongs: bool, 
             f"{name}: {option} {value!r} was given, but only {to} files have one and this file is read as "
             f"{_READ_AS.get(kind, kind)}. Leave {option} out, or rename the file"
         )
-
-
-def _rows_of(texts: Iterable[str], delimiter: str) -> Iterator[list[str]]:
-    """Yield the rows of a sample, with blanks around cells removed; what is no row of csv ends it without an error."""
-    # A stray carriage return ends the parsing of csv with an error; it must not hide that this is a table.
-    lines = (text.replace("\r", " ") + "\n" for text in texts)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    try:
-        for row in islice(reader, _SAMPLE_ROWS):
-            yield [cell.strip(BLANKS) for cell in row]
-    except csv.Error:
-        pass  # Reading the rows will name the line.
-
-
-def _table_share(texts: list[str], delimiter: str) -> float:
-    """Return the share of the first rows that have the most common number of cells; 0 if that is one cell."""
-    widths = Counter(len(row) for row in _rows_of(texts, delimiter))
-    del widths[0]
-    if not widths:
-        return 0.0
-    [(width, count)] = widths.most_common(1)
-    return count / widths.total() if width > 1 else 0.0
-
-
-def _fitting_delimiter(texts: list[str], candidates: str, column: str) -> str | None:
-    """Return the delimiter of a table whose rows have different lengths; None if no row has a delimiter.
-
-    One under which the first row has the column as a name wins; else the one that most rows have.
-    """
-    best, most = None, (False, 0)
-    for delimiter in candidates:
-        rows = [row for row in _rows_of(texts, delimiter) if any(row)]
-        named = bool(rows) and len(rows[0]) > 1 and column.strip() in rows[0]
-        fit = (named, sum(len(row) > 1 for row in rows))
-        if fit > most:
-            best, most = delimiter, fit
-    return best
-
-
-def _column_index(first: list[str], name: str, column: str) -> int:
-    """Return the index, from 0, of a column given by its position, from 1, or by its name."""
-    wanted = column.strip()
-    if wanted in [str(position) for position in range(1, len(first) + 1)]:
-        return int(wanted) - 1
-    if wanted and wanted in first:
-        return first.index(wanted)
-    raise InputError(
-        f"{name} has no column {column!r}: expected a name out of its first row or a position from 1 to {len(first)}; "
-        f"the first row is {_numbered(first)}"
-    )
-
-
-def _is_header(rows: list[list[str]]) -> bool:
-    """Tell whether the first of these rows heads a column of numbers without being a number itself.
-
-    >>> _is_header([["name", "people"], ["Ede", "120,000"]]), _is_header([["Ede", "120,000"], ["Epe", "33,000"]])
-    (True, False)
-    """
-    columns = zip_longest(*rows, fillvalue="")
-    return any(
-        first
-        and not _NUMBER.fullmatch(first)
-        and any(others)
-        and all(_NUMBER.fullmatch(other or "0") for other in others)
-        for first, *others in columns
-    )
-
-
-def _delimiter_name(delimiter: str) -> str:
-    return _DELIMITERS.get(delimiter, repr(delimiter))
-
-
-def _needs_a_column(name: str, first: list[str]) -> InputError:
-    return InputError(
-        f"{name} has {len(first)} columns: expected a list of one item a line, or to be told the column; the first row "
-        f"is {_numbered(first)}. Give column (a name or a position), or name the file .txt to read whole lines"
-    )
-
-
-def _array_values(texts: Iterator[str], name: str) -> Iterator[tuple[int, Any]]:
-    """Yield the values of a JSON array, each with its line; the array is never held whole."""
-    buffer = _JsonBuffer(texts, name)
-    if buffer.next_character() != "[":
-        hint = "Name the file .jsonl if it has one JSON value a line"
-        raise buffer.unexpected('a JSON array, such as ["Ede", "Oss"]', hint)
-    buffer.position += 1
-    character = buffer.next_character()
-    while character != "]":
-        line = buffer.line
-        yield line, buffer.take_value(line)
-        character = buffer.next_character()
-        if character == ",":
-            buffer.position += 1
-            if buffer.next_character() in ("", "]"):
-                raise buffer.unexpected("another value behind a comma")
-        elif character != "]":
-            raise buffer.unexpected("a comma or the end of the array behind a value")
-    buffer.position += 1
-    if buffer.next_character():
-        raise buffer.unexpected("nothing behind the array")
-
-
-class _JsonBuffer:
-    """What was read of a JSON file and not used yet."""
-
-    def __init__(self, texts: Iterator[str], name: str) -> None:
-        self._texts, self._name = texts, name
-        self.text, self.position = "", 0
-        self._line, self._counted = 1, 0
-        self._decode: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().raw_decode
-
-    @property
-    def line(self) -> int:
-        """The number of the line at the position."""
-        self._line += self.text.count("\n", self._counted, self.position)
-        self._counted = self.position
-        return self._line
-
-    def next_character(self) -> str:
-        """Move on to the next character that is no blank, and return it; "" at the end."""
-        while True:
-            if blanks := _JSON_BLANKS.match(self.text, self.position):
-                self.position = blanks.end()
-            if self.position < len(self.text):
-                return self.text[self.position]
-            if not self._read_more():
-                return ""
-
-    def take_value(self, line: int) -> Any:
-        """Move behind the value at the position, which begins on a line, and return it."""
-        while True:
-            try:
-                value, self.position = self._decode(self.text, self.position)
-                return value
-            except (ValueError, RecursionError) as error:
-                waiting = len(self.text) - self.position
-                if isinstance(error, RecursionError) or waiting > _HELD_CHARACTERS or not self._read_more():
-                    reason = _TOO_LONG if waiting > _HELD_CHARACTERS else _json_reason(error)
-                    raise InputError(
-                        f"{self._name}: line {line:,} is not JSON ({reason}): expected the values of an array, "
-                        f"received {self._received()}. Correct it"
-                    ) from error
-
-    def unexpected(self, expected: str, hint: str = "Correct it") -> InputError:
-        """Return the error for what stands at the position."""
-        return InputError(f"{self._name}: line {self.line:,}: expected {expected}, received {self._received()}. {hint}")
-
-    def _received(self) -> str:
-        begin = clipped(self.text[self.position : self.position + 100])
-        return repr(begin) if begin else "the end of the file"
-
-    def _read_more(self) -> bool:
-        """Drop what was used, and read on: as much again as is waiting, so that a long value costs no square."""
-        self._line, self._counted = self.line, 0
-        self.text, self.position = self.text[self.position :], 0
-        parts, wanted = [self.text], max(len(self.text), 1)
-        for text in self._texts:
-            parts.append(text)
-            wanted -= len(text)
-            if wanted <= 0:
-                break
-        self.text = "".join(parts)
-        return len(parts) > 1
-
-
-def _json_reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        # The whole message would count lines again, inside the one line that was parsed.
-        return f"{error.msg} at character {error.colno}"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    # Python bounds the digits of a number that it reads.
-    return "a number has too many digits" if "digits" in str(error) else str(error)
-
-
-def _json_item(value: Any, where: str, field: str | None) -> str:
-    if field is None:
-        if isinstance(value, str):
-            return value
-        hint = f"Give field: one of {_listed(value)}" if isinstance(value, dict) else "Correct the line"
-        raise InputError(f"{where}: expected a JSON string, received {_json_type(value)}. {hint}")
-    if not isinstance(value, dict):
-        raise InputError(
-            f"{where}: expected an object with the field {field!r}, received {_json_type(value)}. "
-            "Correct the line, or leave field out if every line is a string"
-        )
-    if field not in value:
-        raise InputError(
-            f"{where}: the field {field!r} is missing: received the fields {_listed(value)}. "
-            "Correct the line or the name"
-        )
-    if not isinstance(item := value[field], str):
-        raise InputError(
-            f"{where}: the field {field!r} is not a string: received {_json_type(item)}. "
-            "Correct the line or leave it out"
-        )
-    return item
-
-
-def _json_type(value: Any) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _listed(names: Iterable[str], most: int = 8) -> str:
-    shown = [repr(clipped(name, 30)) for name in names]
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return (", ".join(shown[:most]) or "none") + more
-
-
-def _numbered(cells: list[str], most: int = 8) -> str:
-    shown = [f"{position} {clipped(cell, 30)!r}" for position, cell in enumerate(cells, start=1)]
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more

@@ -8,6 +8,11 @@ MAX_LINE_LENGTH = 2000
 """Longest item that is read unless told otherwise: a batch of such lines takes about a gigabyte at 256 units."""
 
 LONGEST_MAX_LINE_LENGTH = 1_000_000
+
+HELD_CHARACTERS = 4 * LONGEST_MAX_LINE_LENGTH
+"""Most characters of a line, a row or a JSON value that are held; a longer one is too long for any limit."""
+
+TOO_LONG = f"it is longer than {HELD_CHARACTERS:,} characters"
 """Highest limit of the length of a line."""
 
 _MARK = Legal("a text", "that is not blank", as_utf8, lambda value: isinstance(value, str) and bool(value.strip()))

@@ -79,10 +79,10 @@ def test_the_report_holds_what_was_measured(candidate, tiny):
 def test_a_fresh_export_says_what_the_kept_one_says(candidate, kept_bundle):
     """Of two processors: numbers within `LAST_DIGITS`, all else to the last character."""
     kept = open_model(kept_bundle / candidate.path.name)
-    for name in ("golden", "held_out"):
+    for name in ("golden", "score_quantiles"):
         assert_close_numbers(asdict(getattr(candidate.description, name)), asdict(getattr(kept.description, name)))
-    assert replace(candidate.description, golden=None, held_out=None) == replace(
-        kept.description, golden=None, held_out=None
+    assert replace(candidate.description, golden=None, score_quantiles=None) == replace(
+        kept.description, golden=None, score_quantiles=None
     )
     outcome = transcripts.replay(
         candidate.step, kept.description.vocabulary, kept.description.golden, stop_at_boundary=True

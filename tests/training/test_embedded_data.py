@@ -86,7 +86,7 @@ def test_well_known_places_are_in_and_the_header_and_the_english_name_are_not(na
 def test_the_reader_takes_every_name_as_it_stands(names: list[str]) -> None:
     corpus = read_line_list(embedded_list_path())
     assert list(corpus.lines) == names
-    assert (corpus.report.duplicates, corpus.report.empty) == (0, 0)
+    assert (corpus.statistics.duplicates, corpus.statistics.empty) == (0, 0)
 
 
 def test_a_name_with_a_comma_would_survive_in_the_list(tmp_path: Path, names: list[str]) -> None:

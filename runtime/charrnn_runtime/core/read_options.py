@@ -15,7 +15,7 @@ HELD_CHARACTERS = 4 * LONGEST_MAX_LINE_LENGTH
 TOO_LONG = f"it is longer than {HELD_CHARACTERS:,} characters"
 """Highest limit of the length of a line."""
 
-_MARK = Legal("a text", "that is not blank", as_utf8, lambda value: isinstance(value, str) and bool(value.strip()))
+_MARK = Legal("a text that is not blank", "", as_utf8, lambda value: isinstance(value, str) and bool(value.strip()))
 
 
 @dataclass(frozen=True, kw_only=True)

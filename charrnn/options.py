@@ -12,9 +12,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from charrnn_runtime.core.option_fields import FLAG, check_options, number, one_of, option, options_of, whole
-from charrnn_runtime.core.signature import Mode
+from charrnn_runtime.core.signature import MAX_SEED, Mode
 from charrnn_runtime.errors import InputError
-from charrnn_runtime.sampling.random_stream import MAX_SEED
 
 Normalize = Literal["nfc", "none"]
 

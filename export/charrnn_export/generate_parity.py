@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from charrnn_export.states import MAX_LOGITS, STATES_PER_TOKEN, random_state
 from charrnn_runtime.core.progress import SilentStages, Stages
-from charrnn_runtime.core.step import Float32, Int32, State, Step, state_names
+from charrnn_runtime.core.signature import state_names
+from charrnn_runtime.core.step import Float32, Int32, State, Step
 from charrnn_runtime.engines.generator import Generator, HostGenerator
 from charrnn_runtime.errors import ParityError
 from charrnn_runtime.sampling.draw import Float64, SamplingOptions, pick, running_sums

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from charrnn_export.states import MAX_LOGITS, STATES_PER_TOKEN, Moments, random_state, read_moments
 from charrnn_runtime.bundle import golden
 from charrnn_runtime.core.progress import Advance, SilentStages, Stages
-from charrnn_runtime.core.signature import Precision
-from charrnn_runtime.core.step import Float32, Int32, Step, state_names, zero_state
+from charrnn_runtime.core.signature import Precision, state_names
+from charrnn_runtime.core.step import Float32, Int32, Step, zero_state
 from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens
 from charrnn_runtime.errors import ParityError
 from charrnn_runtime.scoring.score import bits_per_character

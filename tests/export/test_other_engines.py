@@ -12,7 +12,7 @@ import pytest
 from charrnn_runtime import load
 from charrnn_runtime.bundle import golden as transcripts
 from charrnn_runtime.bundle.open_step import open_model
-from charrnn_runtime.core.step import state_names
+from charrnn_runtime.core.signature import state_names
 from charrnn_runtime.engines.tensors import scalars
 from charrnn_runtime.sampling.draw import SamplingOptions
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from charrnn_runtime.core.signature import MAX_SEED
 from charrnn_runtime.errors import InputError, OperationError
 from charrnn_runtime.sampling.draw import (
     SamplingOptions,
@@ -20,7 +21,7 @@ from charrnn_runtime.sampling.draw import (
     running_sums,
     unnormalised,
 )
-from charrnn_runtime.sampling.random_stream import MAX_SEED, Uniforms, uniform_stream
+from charrnn_runtime.sampling.random_stream import Uniforms, uniform_stream
 
 ALMOST_ONE = float(np.nextafter(1, 0))
 COUNTS = st.lists(st.integers(0, 1000), min_size=1, max_size=12).filter(any)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from charrnn_runtime.core.step import NumpyStep, StepWeights, lstm_cell, state_names, zero_state
+from charrnn_runtime.core.signature import state_names
+from charrnn_runtime.core.step import NumpyStep, StepWeights, lstm_cell, zero_state
 from charrnn_runtime.errors import ModelFileError
 
 

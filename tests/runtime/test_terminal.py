@@ -52,7 +52,8 @@ def in_terminal(words, keys=b""):
 @pytest.fixture
 def hostile(tmp_path):
     path = tmp_path / "lines.txt"
-    path.write_bytes("dries\x1b[2J\u202e\nA\x07den\n".encode())
+    # Among plain lines: a file that is full of control characters is refused as binary.
+    path.write_bytes(("dries\x1b[2J\u202e\nA\x07den\n" + "Aden\n" * 20).encode())
     return path
 
 

@@ -81,10 +81,10 @@ def test_a_run_that_was_interrupted_again_and_again_ends_as_one_that_was_not(who
         job = prepare(folder, mode, "stopped", resume=True)
         starts.append(job.start.step if job.start else None)
         with pytest.raises(KeyboardInterrupt, match="stopped at step"):
-            train_job(job, Stopper(1 if not starts[:-1] else 2))
+            train_job(job, Stopper(1))
     job = prepare(folder, mode, "stopped", resume=True)
-    # An interruption inside a report comes before the checkpoint of that step: it is the one before that counts.
-    assert [*starts, job.start and job.start.step] == [None, None, 10, 20]
+    # An interruption inside a report writes the checkpoint of that step first: nothing is lost.
+    assert [*starts, job.start and job.start.step] == [None, 10, 20, 30]
     train_job(job)
     assert outcome(folder, "stopped") == outcome(folder, "whole")
     assert prepare(folder, mode, "stopped", resume=True).run.has_ended
@@ -98,7 +98,7 @@ def test_a_run_goes_on_with_nothing_but_its_folder(whole: tuple[Path, str], monk
     shutil.move(folder / "moved", folder / "elsewhere")
     job = TrainingJob.prepare(None, folder / "elsewhere", TrainingOptions(), resume=True)
     assert job.start is not None
-    assert job.start.step == 20
+    assert job.start.step == 30
     train_job(job)
     assert outcome(folder, "elsewhere") == outcome(folder, "whole")
 
@@ -143,7 +143,7 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_written(
 def test_a_damaged_checkpoint_is_passed_over_and_two_damaged_ones_are_an_error(whole: tuple[Path, str]) -> None:
     folder, mode = whole
     with pytest.raises(KeyboardInterrupt):
-        train_job(prepare(folder, mode, "damaged"), Stopper(4))
+        train_job(prepare(folder, mode, "damaged"), Stopper(3))
     kept = sorted((folder / "damaged" / CHECKPOINTS).iterdir())
     assert [path.name for path in kept] == ["step-000000020.npz", "step-000000030.npz"]
     assert len(kept) == KEPT

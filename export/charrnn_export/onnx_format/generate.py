@@ -16,8 +16,7 @@ from onnx.numpy_helper import from_array
 from onnx.parser import parse_model
 
 from charrnn_export.targets import OPSET
-from charrnn_runtime.core.signature import generate_signature
-from charrnn_runtime.core.step import state_names
+from charrnn_runtime.core.signature import generate_signature, state_names
 
 _GENERATOR = Template("""<ir_version: 8, opset_import: ["" : $opset], producer_name: "charrnn">
 charrnn_generate ($inputs) => ($outputs)

@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from charrnn_export.tf_graph.step import input_signature, step_function
-from charrnn_runtime.core.step import StepWeights, state_names
+from charrnn_runtime.core.signature import state_names
+from charrnn_runtime.core.step import StepWeights
 
 _BELOW_ONE = 1 - 2**-24
 """The greatest float32 below 1: a uniform that was rounded up to 1 would pass every token."""

@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from charrnn_export.quantise import to_int8
-from charrnn_runtime.core.step import Float32, StepWeights, state_names
+from charrnn_runtime.core.signature import state_names
+from charrnn_runtime.core.step import Float32, StepWeights
 
 
 def step_function(weights: StepWeights, *, int8_table: bool = False) -> Any:

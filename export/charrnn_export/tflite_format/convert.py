@@ -16,8 +16,8 @@ from charrnn_export.tf_graph.generate import generate_function
 from charrnn_export.tf_graph.step import step_function
 from charrnn_export.tflite_format.flatbuffer import operators, step_first
 from charrnn_runtime.core.process import held_back_stderr
-from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME, Precision
-from charrnn_runtime.core.step import NumpyStep, StepWeights, state_names
+from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME, Precision, state_names
+from charrnn_runtime.core.step import NumpyStep, StepWeights
 from charrnn_runtime.core.vocabulary import Tokens
 from charrnn_runtime.errors import OperationError
 

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charrnn_runtime.core.files import finite_number, typed, whole_number
+from charrnn_runtime.core.signature import MAX_SEED
 from charrnn_runtime.core.step import Step, zero_state
 from charrnn_runtime.core.vocabulary import BOUNDARY, Tokens, Vocabulary
 from charrnn_runtime.errors import ModelFileError, ParityError
 from charrnn_runtime.sampling.draw import SamplingOptions
-from charrnn_runtime.sampling.random_stream import MAX_SEED, Uniforms
+from charrnn_runtime.sampling.random_stream import Uniforms
 from charrnn_runtime.sampling.sampler import Request, sample_tokens
 
 if TYPE_CHECKING:

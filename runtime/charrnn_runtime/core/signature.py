@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from charrnn_runtime.core.step import state_names
+MAX_SEED = 2**64 - 1
+"""A seed is one 64-bit half of a Philox key."""
+
 
 SIGNATURE_NAME = "step"
 
@@ -60,3 +62,12 @@ def generate_signature(units: tuple[int, ...], format: Format) -> dict[str, Any]
         },
         "outputs": {"tokens": {"dtype": "int32", "shape": ["batch", "steps"]}, **states_out},
     }
+
+
+def state_names(num_layers: int) -> tuple[str, ...]:
+    """Return the names of the state inputs in the order of `State`; the outputs have `_out` appended.
+
+    >>> state_names(2)
+    ('h_0', 'c_0', 'h_1', 'c_1')
+    """
+    return tuple(f"{kind}_{layer}" for layer in range(num_layers) for kind in ("h", "c"))

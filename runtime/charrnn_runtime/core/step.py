@@ -52,15 +52,6 @@ def zero_state(units: tuple[int, ...], batch: int) -> State:
     return tuple(np.zeros((batch, size), np.float32) for size in units for _ in ("h", "c"))
 
 
-def state_names(num_layers: int) -> tuple[str, ...]:
-    """Return the names of the state inputs in the order of `State`; the outputs have `_out` appended.
-
-    >>> state_names(2)
-    ('h_0', 'c_0', 'h_1', 'c_1')
-    """
-    return tuple(f"{kind}_{layer}" for layer in range(num_layers) for kind in ("h", "c"))
-
-
 @dataclass(frozen=True)
 class StepWeights:
     """The weights of a step; gates in Keras's order: input, forget, cell, output.

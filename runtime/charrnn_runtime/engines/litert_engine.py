@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME, generate_signature
-from charrnn_runtime.core.step import Float32, Int32, State, state_names
+from charrnn_runtime.core.signature import GENERATE_NAME, SIGNATURE_NAME, generate_signature, state_names
+from charrnn_runtime.core.step import Float32, Int32, State
 from charrnn_runtime.engines.tensors import Reals, check_tensors, scalars
 from charrnn_runtime.errors import EngineMissingError, ModelFileError, OperationError
 from charrnn_runtime.sampling.draw import SamplingOptions

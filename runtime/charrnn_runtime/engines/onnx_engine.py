@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnxruntime
 
-from charrnn_runtime.core.signature import generate_signature
-from charrnn_runtime.core.step import Float32, Int32, State, state_names
+from charrnn_runtime.core.signature import generate_signature, state_names
+from charrnn_runtime.core.step import Float32, Int32, State
 from charrnn_runtime.engines.tensors import Reals, check_tensors, scalars
 from charrnn_runtime.errors import ModelFileError, OperationError
 from charrnn_runtime.sampling.draw import SamplingOptions

@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from charrnn_runtime.core.signature import MAX_SEED
 from charrnn_runtime.errors import InputError
 from charrnn_runtime.sampling.draw import Float64
-
-MAX_SEED = 2**64 - 1
-"""A seed is one 64-bit half of a Philox key."""
 
 _UNIFORMS_PER_BLOCK = 4
 """Uniforms that Philox makes of one value of its counter."""

@@ -11,11 +11,11 @@ from typing import Any
 from charrnn_runtime.cli import terminal
 from charrnn_runtime.core.escape import escaped
 from charrnn_runtime.core.option_fields import FLAG, TEXT, Legal, build, option, option_like, options_of, whole
+from charrnn_runtime.core.signature import MAX_SEED
 from charrnn_runtime.errors import OperationError
 from charrnn_runtime.model import DEFAULT_BATCH_SIZE, Model
 from charrnn_runtime.results import Sample
 from charrnn_runtime.sampling.draw import SamplingOptions
-from charrnn_runtime.sampling.random_stream import MAX_SEED
 from charrnn_runtime.sampling.sampler import Request
 
 _PORTION = 256

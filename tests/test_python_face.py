@@ -131,8 +131,8 @@ def test_options_begin_with_those_of_another_run(run: charrnn.Run, tmp_path: Pat
     [
         (NAMES, {"stat_size": 3}, "received 'stat_size'; did you mean 'state_size'"),
         (NAMES, {"state_size": 0}, "option state_size: expected a whole number from 1 to 4096"),
-        (NAMES, {"column": "name"}, "option column: expected a file to read with it, received 'name'"),
-        (NAMES, {"max_line_length": 2}, "item 1 is longer than 2 characters"),
+        (NAMES, {"column": "name"}, "column 'name' was given, but they are strings"),
+        (NAMES, {"max_line_length": 2}, "32 items are longer than 2 characters, the first is item 1"),
         ([*NAMES, 3], {}, "item 33: expected a string, received int '3'"),
         (dict.fromkeys(NAMES), {}, "such as one column of a data frame, received a whole dict"),
         ("absent.txt", {}, "absent.txt"),

@@ -1,7 +1,7 @@
 """From what a person names to what a run needs: the input is read, described and split."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -115,25 +115,18 @@ def _read_list(
 ) -> LineList:
     if isinstance(source, str | Path):
         return read_line_list(source, read, rule=rule, seed=seed, stages=stages)
-    _check_strings(source, name, read)
+    _check_strings(source, name)
     return make_line_list(source, read, name=name, rule=rule, seed=seed, stages=stages)
 
 
-def _check_strings(lines: Iterable[str], name: str, read: ReadOptions) -> None:
-    """Refuse what would not give its strings when it is iterated over, and options that are for files."""
+def _check_strings(lines: Iterable[str], name: str) -> None:
+    """Refuse what would not give its strings when it is iterated over."""
     # A data frame and a dict would give the names of their columns and keys.
     if getattr(lines, "ndim", 1) != 1 or isinstance(lines, Mapping):
         raise InputError(
             f"{name}: expected strings, such as one column of a data frame, received a whole {type(lines).__name__}. "
             "Choose a column, or pass a list"
         )
-    for option, default in asdict(ReadOptions()).items():
-        value = getattr(read, option)
-        if option != "max_line_length" and value != default:
-            raise InputError(
-                f"option {option}: expected a file to read with it, received {value!r} and strings of a program. "
-                "Leave it out, and leave out strings before they are passed"
-            )
 
 
 def _read_lines(

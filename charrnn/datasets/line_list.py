@@ -77,7 +77,6 @@ class LineListStatistics:
         return f"{self.source}: {', '.join(parts)}"
 
     def __str__(self) -> str:
-        """Return the summary."""
         return self.summary()
 
 
